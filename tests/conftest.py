@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make this collection and the community collections importable side by side.
+
+The `ansible` package owns the top-level package `ansible_collections`; this repository is linked
+below build/collections. Both directories have to be on the package's path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COLLECTIONS = ROOT / "build" / "collections"
+LINK = COLLECTIONS / "ansible_collections" / "tamshai" / "phoenix"
+
+
+def _link_repository() -> None:
+    """Link the repository into a collection tree, as scripts/bootstrap does."""
+    if LINK.exists():
+        return
+    LINK.parent.mkdir(parents=True, exist_ok=True)
+    LINK.unlink(missing_ok=True)
+    LINK.symlink_to("../../../..", target_is_directory=True)
+
+
+def _extend_namespace() -> None:
+    """Let `ansible_collections` find packages both here and in site-packages."""
+    if str(COLLECTIONS) not in sys.path:
+        sys.path.insert(0, str(COLLECTIONS))
+    package = importlib.import_module("ansible_collections")
+    ours = str(COLLECTIONS / "ansible_collections")
+    if ours not in package.__path__:
+        package.__path__.append(ours)
+
+
+_link_repository()
+_extend_namespace()
