@@ -1,0 +1,600 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One client for one module run: connection, identity, retries, and errors that name the cause.
+
+:class:`VaultClient` offers the generic verbs (``read``, ``keys``, ``write``, ``delete``) and, as
+``client.hvac``, an :class:`hvac.Client` that sends through the very same connections and raises
+the very same errors.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import ssl
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import protect, require
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.answers import (
+    Reply,
+    decode,
+    not_ready,
+    retry_after,
+    tls_error,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options import (
+    Connection,
+    connection_from,
+    connection_spec,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.transport import (
+    Pool,
+    Target,
+    TransportError,
+    tls_context,
+)
+
+HVAC_IMPORT_ERROR: str | None = None
+try:
+    import hvac
+    from hvac.adapters import Adapter
+except ImportError:
+    HVAC_IMPORT_ERROR = traceback.format_exc()
+    Adapter = object
+
+__all__ = ["Connection", "Reply", "VaultClient", "client_from", "connection_spec"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WORKERS = 8
+
+# 412: the node has not caught up with the token's write yet. 429: quota. 473: performance standby.
+_TRANSIENT = frozenset({412, 429, 473, 500, 502, 503, 504})
+_CAPABILITIES = {
+    "GET": ("read",),
+    "HEAD": ("read",),
+    "LIST": ("list",),
+    "POST": ("create", "update"),
+    "PUT": ("create", "update"),
+    "PATCH": ("patch",),
+    "DELETE": ("delete",),
+}
+_NOT_READY = (
+    errors.UnreachableError,
+    errors.SealedError,
+    errors.UninitialisedError,
+    errors.StandbyError,
+)
+
+
+class VaultClient:
+    """A server, seen as one identity.
+
+    :arg connection: Where it is, how to trust it, who to be.
+    :arg workers: The most requests that :meth:`map` has under way at a time.
+    :arg pause: Waits some seconds between two attempts; tests replace it.
+    :arg on_login: Is told each token that the client logs in for.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        workers: int = WORKERS,
+        pause: Callable[[float], object] = time.sleep,
+        on_login: Callable[[str], None] = lambda _token: None,
+    ) -> None:
+        self.connection = connection
+        self.workers = workers
+        self.token = connection.token
+        self._pause = pause
+        self._tls = (
+            tls_context(
+                ca_file=connection.ca_cert,
+                ca_text=connection.ca_cert_content,
+                cert_file=connection.client_cert,
+                key_file=connection.client_key,
+                cert_text=connection.client_cert_content,
+                key_text=connection.client_key_content,
+            )
+            if connection.url.startswith("https:")
+            else None
+        )
+        self._pool = self._pool_to(connection.url)
+        self._login_lock = threading.Lock()
+        self._logged_in = False
+        self._seal_status: dict[str, Any] | None = None
+        self._on_login = on_login
+        self._hvac: Any = None
+
+    def _pool_to(self, url: str) -> Pool:
+        target = Target.from_url(url, self._tls, self.connection.tls_server_name or "")
+        return Pool(target, size=max(self.workers, 1), timeout=self.connection.timeout)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> VaultClient:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back a token that this client logged in for, then hang up."""
+        if self._logged_in:
+            self._logged_in = False
+            # It ends by itself in minutes; that a server in trouble cannot revoke it now is no
+            # reason to report something else than what went wrong before.
+            try:
+                self._attempt("POST", "auth/token/revoke-self", b"", self._headers(None, True))
+            except errors.VaultError:
+                self.token = ""
+        self._pool.close()
+
+    @property
+    def url(self) -> str:
+        return self.connection.url
+
+    @property
+    def hvac(self) -> Any:
+        """The same connection as an :class:`hvac.Client`."""
+        if self._hvac is None:
+            adapter = _HvacAdapter(self)
+            self._hvac = hvac.Client(
+                url=self.url, token="", verify=True, adapter=lambda **_options: adapter
+            )
+        return self._hvac
+
+    # -- verbs --------------------------------------------------------------------------------
+
+    def read(self, path: str, **params: str) -> dict[str, Any] | None:
+        """The ``data`` at a path; ``None`` where there is no such object."""
+        reply = self.call("GET", path, params=params or None, accept=(404,))
+        if reply.status == 404:
+            self._raise_if_no_route("GET", path, reply)
+            return None
+        return reply.data
+
+    def keys(self, path: str) -> list[str]:
+        """The keys below a path; empty where there are none, or no such path."""
+        reply = self.call("LIST", path.rstrip("/"), accept=(404,))
+        if reply.status == 404:
+            self._raise_if_no_route("LIST", path, reply)
+            return []
+        return list(reply.data.get("keys") or [])
+
+    def write(
+        self,
+        path: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        method: str = "POST",
+        wrap_ttl: str | int | None = None,
+        repeatable: bool = True,
+    ) -> dict[str, Any]:
+        """Write and return the whole answer, ``{}`` where the server says nothing.
+
+        :arg wrap_ttl: Have the answer wrapped; it is then under ``wrap_info``.
+        :arg repeatable: ``False`` where a second request would make a second thing (a SecretID, a
+            token): it is then not sent again if the first may have arrived.
+        """
+        return self.call(
+            method, path, body=data or {}, wrap_ttl=wrap_ttl, repeatable=repeatable
+        ).body
+
+    def patch(self, path: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge into what is there (RFC 7396)."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        return self.call("PATCH", path, body=data, headers=headers).body
+
+    def delete(self, path: str) -> None:
+        """Delete; that nothing was there is fine."""
+        reply = self.call("DELETE", path, accept=(404,))
+        if reply.status == 404:
+            self._raise_if_no_route("DELETE", path, reply)
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+        """Call ``function`` for each item, several at a time, and return the results in order.
+
+        The first exception in the order of the items is raised after those under way have ended;
+        what has not begun by then does not begin.
+        """
+        work = list(items)
+        if self.workers <= 1 or len(work) <= 1:
+            return [function(item) for item in work]
+        with ThreadPoolExecutor(min(self.workers, len(work))) as executor:
+            futures = [executor.submit(function, item) for item in work]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+
+    # -- state of the server ------------------------------------------------------------------
+
+    def seal_status(self) -> dict[str, Any]:
+        """``initialized``, ``sealed``, ``t``, ``n``, ``progress``, ``type``, ``version``, ..."""
+        self._seal_status = self.call("GET", "sys/seal-status", authenticated=False).body
+        return self._seal_status
+
+    @property
+    def version(self) -> str:
+        """The server's version, asked for once."""
+        return str((self._seal_status or self.seal_status()).get("version", "unknown"))
+
+    def not_ready(self) -> errors.VaultError | None:
+        """Why the server cannot serve requests now: sealed or uninitialised, else ``None``."""
+        return not_ready(self.url, self.seal_status())
+
+    # -- identity -----------------------------------------------------------------------------
+
+    def login(self) -> dict[str, Any]:
+        """Log in by the connection's method; returns the answer's ``auth`` and keeps the token.
+
+        :raises errors.TokenMissingError: if the method is ``token``: there is nothing to log in by.
+        """
+        connection = self.connection
+        mount = (connection.auth_mount or connection.auth_method).strip("/")
+        if connection.auth_method == "cert":
+            body = {"name": connection.auth_role} if connection.auth_role else {}
+        elif connection.auth_method == "approle":
+            body = {"role_id": connection.auth_role_id or ""}
+            if connection.auth_secret_id:
+                body["secret_id"] = connection.auth_secret_id
+        else:
+            raise errors.TokenMissingError(
+                f"no token for {self.url}",
+                hint="Give 'token' or 'token_file', or an 'auth_method' to log in by.",
+            )
+        path = f"auth/{mount}/login"
+        # A SecretID may have one use only, so an AppRole login is not repeated blindly.
+        reply = self.call(
+            "POST",
+            path,
+            body=body,
+            authenticated=False,
+            repeatable=connection.auth_method != "approle",
+        )
+        auth: dict[str, Any] = reply.body.get("auth") or {}
+        self.token = str(auth.get("client_token") or "")
+        self._logged_in = bool(self.token)
+        self._on_login(self.token)
+        return auth
+
+    def keep_token(self) -> str:
+        """Let the token of :meth:`login` outlive this client."""
+        self._logged_in = False
+        return self.token
+
+    def _relogin(self, stale: str) -> bool:
+        if self.connection.auth_method not in ("cert", "approle"):
+            return False
+        with self._login_lock:
+            if self.token == stale:
+                self.login()
+        return True
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        wrap_ttl: str | int | None = None,
+        accept: Sequence[int] = (),
+        authenticated: bool = True,
+        repeatable: bool = True,
+    ) -> Reply:
+        """Send one request, as often as it takes within the connection's limits.
+
+        :arg path: Below ``/v1/``, not encoded.
+        :arg accept: Statuses of 400 and above that the caller wants to see instead of an error.
+        :raises errors.VaultError: the subclass says what is wrong.
+        """
+        path = path.strip("/")
+        if authenticated and not self.token:
+            with self._login_lock:
+                if not self.token:
+                    self.login()
+        extra = dict(headers or {})
+        if wrap_ttl:
+            extra["X-Vault-Wrap-TTL"] = str(wrap_ttl)
+        payload = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
+        target = path if not params else f"{path}?{urlencode(params)}"
+        patience = _Patience(self.connection.wait, self._pause, self.url)
+        renewed = False
+        while True:
+            sent_as = self.token
+            try:
+                reply = self._with_retries(
+                    method, target, payload, extra, authenticated, repeatable, accept
+                )
+            except _NOT_READY as error:
+                patience.wait(error)
+                continue
+            if reply.status < 400 or reply.status in accept:
+                return reply
+            if reply.status == 403 and authenticated and not renewed and not self._token_lives():
+                renewed = True
+                if self._relogin(sent_as):
+                    continue
+            raise self._error(method, path, reply, authenticated)
+
+    def _with_retries(
+        self,
+        method: str,
+        target: str,
+        payload: bytes,
+        extra: dict[str, str],
+        authenticated: bool,
+        repeatable: bool,
+        accept: Sequence[int],
+    ) -> Reply:
+        path = target.partition("?")[0]
+        attempt = 0
+        while True:
+            failure: errors.VaultError | None = None
+            delay = min(0.1 * 2**attempt, 3.0) * random.uniform(0.75, 1.25)  # noqa: S311
+            try:
+                reply = self._attempt(method, target, payload, self._headers(extra, authenticated))
+            except _BrokenError as broken:
+                if broken.sent and not repeatable:
+                    raise errors.UnreachableError(
+                        f"{method} {path}: {broken}; it may have been carried out",
+                        path=path,
+                    ) from broken
+                failure = errors.UnreachableError(
+                    f"no answer from {self.url}: {broken}",
+                    path=path,
+                    hint="Is the server running, and is this its address?",
+                )
+            else:
+                if reply.status in accept or reply.status not in _TRANSIENT:
+                    return reply
+                failure = self._transient(path, reply)
+                if reply.status == 500 and not repeatable:
+                    raise failure
+                delay = max(delay, retry_after(reply))
+            if isinstance(failure, (errors.SealedError, errors.UninitialisedError)):
+                raise failure
+            if attempt >= self.connection.retries:
+                raise failure
+            attempt += 1
+            self._pause(delay)
+
+    def _attempt(self, method: str, target: str, payload: bytes, headers: dict[str, str]) -> Reply:
+        path, _mark, query = target.partition("?")
+        url = "/v1/" + quote(path, safe="/") + (f"?{query}" if query else "")
+        for _hop in range(4):
+            try:
+                answer = self._pool.request(method, url, headers, payload)
+            except ssl.SSLError as error:
+                raise tls_error(error, self.url, self._pool.target) from error
+            except TransportError as error:
+                raise _BrokenError(str(error), sent=error.sent) from error
+            if answer.status not in (301, 302, 307, 308):
+                return decode(answer)
+            # A standby node that does not forward names the active one.
+            location = urljoin(self.url, answer.headers.get("location", ""))
+            parts = urlsplit(location)
+            if parts.scheme != urlsplit(self.url).scheme:
+                raise errors.RefusedError(
+                    f"{self.url} redirects to {parts.scheme or 'nowhere'}, which is not followed",
+                    path=path,
+                )
+            self._pool = self._pool_to(f"{parts.scheme}://{parts.netloc}")
+        raise errors.StandbyError(f"{self.url} redirects in a circle", path=path)
+
+    def _headers(self, extra: Mapping[str, str] | None, authenticated: bool) -> dict[str, str]:
+        headers = {"X-Vault-Request": "true"}
+        if authenticated and self.token:
+            headers["X-Vault-Token"] = self.token
+        if self.connection.namespace:
+            headers["X-Vault-Namespace"] = self.connection.namespace
+        headers.update(extra or {})
+        return headers
+
+    # -- what went wrong ----------------------------------------------------------------------
+
+    def _transient(self, path: str, reply: Reply) -> errors.VaultError:
+        said = "; ".join(reply.messages) or f"status {reply.status}"
+        common: dict[str, Any] = {
+            "path": path,
+            "status": reply.status,
+            "messages": reply.messages,
+        }
+        if reply.status == 503:
+            try:
+                state = decode(
+                    self._pool.request("GET", "/v1/sys/seal-status", self._headers(None, False))
+                ).body
+            except (ssl.SSLError, TransportError):
+                state = {}
+            reason = not_ready(self.url, state)
+            if reason is not None:
+                return reason
+        if reply.status == 473 or any("active" in message for message in reply.messages):
+            return errors.StandbyError(
+                f"{self.url} is a standby without an active node: {said}", **common
+            )
+        if reply.status == 429:
+            return errors.RateLimitedError(
+                f"{self.url} limits the rate of requests: {said}", **common
+            )
+        return errors.ServerFailureError(f"{self.url} failed at {path}: {said}", **common)
+
+    def _raise_if_no_route(self, method: str, path: str, reply: Reply) -> None:
+        if any("no handler for route" in message for message in reply.messages):
+            raise self._error(method, path, reply, True)
+
+    def _error(
+        self, method: str, path: str, reply: Reply, authenticated: bool
+    ) -> errors.VaultError:
+        said = "; ".join(message.strip() for message in reply.messages) or f"status {reply.status}"
+        common: dict[str, Any] = {"path": path, "status": reply.status, "messages": reply.messages}
+        if reply.status == 403 and authenticated:
+            return self._forbidden(method, path, common)
+        if reply.status == 404:
+            return errors.NoRouteError(f"{path}: {said}", **common)
+        if "check-and-set" in said:
+            return errors.ConflictError(f"{path}: {said}", **common)
+        if reply.status == 400 and "HTTP request to an HTTPS server" in said:
+            return errors.UnreachableError(f"{self.url} speaks HTTPS, not HTTP", **common)
+        return errors.RefusedError(f"{method} {path} was refused: {said}", **common)
+
+    def _token_lives(self) -> bool:
+        headers = self._headers(None, True)
+        return self._attempt_quietly("GET", "auth/token/lookup-self", b"", headers) != 403
+
+    def _attempt_quietly(
+        self, method: str, path: str, payload: bytes, headers: dict[str, str]
+    ) -> int:
+        try:
+            return self._attempt(method, path, payload, headers).status
+        except (_BrokenError, errors.VaultError):
+            return 0
+
+    def _forbidden(self, method: str, path: str, common: dict[str, Any]) -> errors.VaultError:
+        if not self._token_lives():
+            return errors.TokenExpiredError(
+                f"the token for {self.url} is expired, revoked or not one of this server",
+                hint="Log in again.",
+                **common,
+            )
+        needed = _CAPABILITIES.get(method, ())
+        body = json.dumps({"paths": [path]}).encode()
+        try:
+            held = self._attempt("POST", "sys/capabilities-self", body, self._headers(None, True))
+            have = set(held.data.get("capabilities") or held.body.get("capabilities") or [])
+        except (_BrokenError, errors.VaultError):
+            have = set()
+        if have & set(needed):
+            return errors.ForbiddenError(
+                f"{method} {path} is forbidden: the policies allow {' and '.join(sorted(have))} on "
+                "this path, but not these parameters, or not without sudo",
+                capabilities=["sudo"] if "sudo" not in have else [],
+                **common,
+            )
+        return errors.ForbiddenError(
+            f"{method} {path} is forbidden: the token's policies do not grant "
+            f"{' or '.join(needed)} on this path",
+            hint=f'The policy needs: path "{path}" {{ capabilities = {json.dumps(list(needed))} }}',
+            capabilities=needed,
+            **common,
+        )
+
+
+class _HvacAdapter(Adapter):
+    """Lets hvac's helpers send through a :class:`VaultClient`."""
+
+    def __init__(self, client: VaultClient) -> None:
+        # hvac's own initialiser would build a requests session, which reads the environment.
+        self._client = client
+        self.base_uri = client.url
+        self.namespace = client.connection.namespace
+        self.session = None
+        self.allow_redirects = True
+        self.ignore_exceptions = False
+        self.strict_http = False
+        self.request_header = True
+        self._kwargs: dict[str, Any] = {}
+
+    @property
+    def token(self) -> str:
+        return self._client.token
+
+    @token.setter
+    def token(self, value: str | None) -> None:
+        self._client.token = value or ""
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get_login_token(self, response: Any) -> str:
+        return str(response["auth"]["client_token"])
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        raise_exception: bool = True,
+        **options: Any,
+    ) -> Any:
+        path = "/".join(part for part in url.split("/") if part)
+        reply = self._client.call(
+            method.upper(),
+            path.removeprefix("v1/"),
+            body=options.get("json"),
+            params=options.get("params"),
+            headers=headers,
+            wrap_ttl=options.get("wrap_ttl"),
+            accept=() if raise_exception else range(400, 600),
+            authenticated=bool(self._client.token) and not url.endswith("/login"),
+        )
+        return reply.body if reply.status == 200 and reply.body else reply
+
+
+class _BrokenError(Exception):
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class _Patience:
+    """Lets a request outlast a server that is sealed, starting or away, for a bounded time."""
+
+    def __init__(self, limit: float, pause: Callable[[float], object], url: str) -> None:
+        self._limit = limit
+        self._pause = pause
+        self._url = url
+        self._begun: float | None = None
+        self._step = 0.2
+
+    def wait(self, error: errors.VaultError) -> None:
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now
+        left = self._begun + self._limit - now
+        if self._limit <= 0:
+            raise error
+        if left <= 0:
+            error.message = f"waited {self._limit:g} s for {self._url}: {error.message}"
+            error.args = (error.message,)
+            raise error
+        self._pause(min(self._step, left))
+        self._step = min(self._step * 1.5, 1.0)
+
+
+def client_from(
+    module: AnsibleModule, *, workers: int = WORKERS, mask_login: bool = True
+) -> VaultClient:
+    """The client that a module's connection options describe.
+
+    Its token is masked in the module's result.
+
+    :arg mask_login: Mask a token that it logs in for, too. ``False`` where the token is the result.
+    """
+    require(module, "hvac", HVAC_IMPORT_ERROR)
+    connection = connection_from(module.params)
+    protect(module, connection.token)
+    if not mask_login:
+        return VaultClient(connection, workers=workers)
+    return VaultClient(connection, workers=workers, on_login=lambda token: protect(module, token))
