@@ -28,7 +28,7 @@ description:
 options:
   _input:
     description:
-      - The C(estate_*) variables without their prefix, and C(host), the host's name in the inventory.
+      - The C(estate_*) variables without their prefix, and C(host), the name in the inventory.
     type: dict
     required: true
 seealso:

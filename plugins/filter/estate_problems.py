@@ -24,7 +24,7 @@ description:
 options:
   _input:
     description:
-      - The C(estate_*) variables without their prefix, and C(host), the host's name in the inventory.
+      - The C(estate_*) variables without their prefix, and C(host), the name in the inventory.
     type: raw
     required: true
 seealso:
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: One sentence for each mistake, in the order of the declaration; empty where all is well.
+  description: One sentence for each mistake, in the order of declaration; empty where all is well.
   type: list
   elements: str
   sample:
