@@ -14,17 +14,22 @@ author:
 description:
   - Shows which phase of a playbook runs, for how long, and against what budget.
   - >-
-    A play becomes a phase by the variable C(phoenix_phase), a dictionary with C(name) and, optionally,
-    C(budget) in seconds. Plays that name the same phase are counted together. A play without the variable
-    is shown by its own name.
+    A play becomes a phase by the variable C(phoenix_phase), a dictionary with C(name) and,
+    optionally, C(budget) in seconds. Plays that name the same phase are counted together. A play
+    without the variable is shown by its own name.
   - >-
-    On a terminal the list of phases is drawn again in place. Elsewhere each phase gets a line when it begins
-    and one when it ends, and a heartbeat with the running task in between.
-  - Failures, warnings, diffs and the messages of C(ansible.builtin.debug) are shown in full in each case.
-  - With C(-v) or more the output is that of P(ansible.builtin.default#callback), with a line for each phase.
+    On a terminal the list of phases is drawn again in place. Elsewhere each phase gets a line when
+    it begins and one when it ends, and a heartbeat with the running task in between.
   - >-
-    A playbook with at least one C(phoenix_phase) leaves a report in JSON and one in JUnit XML. It is written
-    whenever a phase begins or ends, so it is true even after a run that was interrupted or killed.
+    Failures, warnings, diffs and the messages of C(ansible.builtin.debug) are shown in full in each
+    case.
+  - >-
+    With C(-v) or more the output is that of P(ansible.builtin.default#callback), with a line for
+    each phase.
+  - >-
+    A playbook with at least one C(phoenix_phase) leaves a report in JSON and one in JUnit XML. It
+    is written whenever a phase begins or ends, so it is true even after a run that was interrupted
+    or killed.
 extends_documentation_fragment:
   - ansible.builtin.default_callback
   - ansible.builtin.result_format_callback
@@ -40,7 +45,9 @@ options:
       - section: callback_phase_clock
         key: live
   heartbeat:
-    description: Seconds without any other output after which a line says what is running, where nothing is drawn in place.
+    description: >-
+      Seconds without any other output after which a line says what is running, where nothing is
+      drawn in place.
     type: int
     default: 10
     env:
@@ -50,7 +57,9 @@ options:
         key: heartbeat
   report:
     description:
-      - Where the report in JSON goes. The one in JUnit XML goes next to it, with the suffix C(.xml).
+      - >-
+        Where the report in JSON goes. The one in JUnit XML goes next to it, with the suffix
+        C(.xml).
       - >-
         The reports of playbooks other than C(phoenix.yml) have the playbook's name added
         (C(phases-rotate.json)), so that they leave the one of the rebuild alone.
@@ -90,7 +99,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +107,7 @@ from ansible import context
 from ansible.playbook.block import Block
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible.utils.color import stringc
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils._files import write_atomic
 from ansible_collections.tamshai.phoenix.plugins.plugin_utils._live import Region, frame
 from ansible_collections.tamshai.phoenix.plugins.plugin_utils._phases import (
@@ -118,7 +128,7 @@ _PAUSE = ("pause", "ansible.builtin.pause", "ansible.legacy.pause")
 _DETAILS = ("hint", "assertion", "rc", "stdout", "stderr", "module_stdout", "module_stderr")
 
 
-class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible has no type information
+class CallbackModule(DefaultCallback):
     """Phases instead of tasks; see DOCUMENTATION."""
 
     CALLBACK_VERSION = 2.0
@@ -170,11 +180,12 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible has no t
             before = self._run.current
             if not self._run.begin(name, budget):
                 return
-            self._announce_end(before)
             self._task = ""
+        self._write_report()
+        with self._lock:
+            self._announce_end(before)
             self._announce_begin(self._run.phases[name])
             self._draw()
-        self._write_report()
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if self._verbose:
@@ -325,7 +336,8 @@ class CallbackModule(DefaultCallback):  # type: ignore[misc]  # Ansible has no t
     def _announce_begin(self, phase: Phase) -> None:
         if self._region is None and self._run is not None:
             budget = f", budget {phase.budget} s" if phase.budget else ""
-            self._print_line(f"[{clock(self._run.seconds)}] {phase.name}: begins{budget}", "bright blue")
+            stamp = clock(self._run.seconds)
+            self._print_line(f"[{stamp}] {phase.name}: begins{budget}", "bright blue")
 
     def _announce_end(self, phase: Phase | None) -> None:
         if phase is None or self._run is None or self._region is not None:
@@ -566,7 +578,7 @@ def _row_colour(phase: Phase, late: bool) -> str | None:
 
 
 def _timestamp() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _option(name: str) -> bool:
@@ -600,8 +612,8 @@ def _will_be_rescued(task: Any) -> bool:
     """
     child, parent = task, getattr(task, "_parent", None)
     while parent is not None:
-        if isinstance(parent, Block) and parent.rescue:
-            if any(inner._uuid == child._uuid for inner in parent.block):
-                return True
+        guards = isinstance(parent, Block) and parent.rescue
+        if guards and any(inner._uuid == child._uuid for inner in parent.block):
+            return True
         child, parent = parent, getattr(parent, "_parent", None)
     return False

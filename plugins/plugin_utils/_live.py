@@ -81,9 +81,7 @@ class Region:
             return
         rows = "".join(f"{self._paint(text, colour)}{_CLEAR_LINE}\n" for text, colour in fresh)
         hide = "" if self._hidden_cursor else _HIDE_CURSOR
-        self._send(
-            f"{_BEGIN_FRAME}{hide}{self._to_top(columns)}{rows}{_CLEAR_BELOW}{_END_FRAME}"
-        )
+        self._send(f"{_BEGIN_FRAME}{hide}{self._to_top(columns)}{rows}{_CLEAR_BELOW}{_END_FRAME}")
         self._shown, self._hidden_cursor = fresh, True
 
     def erase(self, columns: int) -> None:
@@ -103,16 +101,18 @@ class Region:
         self._stream.flush()
 
 
-def frame(run: Run, task: str, hosts: Sequence[str], *, unicode: bool, note: str = "") -> list[Line]:
+def frame(
+    run: Run, task: str, hosts: Sequence[str], *, unicode: bool, note: str = ""
+) -> list[Line]:
     """The live lines of a run, as many as fit the terminal."""
     columns, height = shutil.get_terminal_size()
     budget = f" of {clock(run.budget)}" if run.budget else ""
     lines: list[Line] = [(f"{run.playbook}{note}  {clock(run.seconds)}{budget}", "white")]
     phases = _window(list(run.phases.values()), max(1, height - 4))
     label = max((_cells(phase.name) for phase in phases), default=0)
-    for phase in phases:
-        lines.append(_phase_line(run, phase, label, task, hosts, unicode, columns))
-    return lines
+    return lines + [
+        _phase_line(run, phase, label, task, hosts, unicode, columns) for phase in phases
+    ]
 
 
 def _window(phases: list[Phase], size: int) -> list[Phase]:
