@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a table of image recipes to an ordered list of builds, each tagged by its content.
+
+A tag is a digest over everything that goes into an image: the recipe, the files that it copies,
+the lock files of what it fetches, the template of its Dockerfile and the tag of its base. Two
+trees with the same inputs name the same image, so an image that exists under its tag need not
+be built, and a change anywhere in the chain renames all that stands on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+
+__all__ = ["RecipeError", "plan_images"]
+
+TAG_LENGTH = 16
+
+_DEFAULTS: dict[str, Any] = {
+    "base": "",
+    "fetch": [],
+    "apt": [],
+    "env": {},
+    "files": [],
+    "run": [],
+    "user": "",
+    "workdir": "",
+    "entrypoint": [],
+    "command": [],
+    "stop_signal": "",
+    "volumes": [],
+    "ports": [],
+    "alias": "",
+    "push": False,
+}
+_FETCH_KEYS: dict[str, frozenset[str]] = {
+    "mmdebstrap": frozenset({"kind", "dest", "suite", "security", "include", "hooks"}),
+    "pypi": frozenset({"kind", "dest", "lock", "python"}),
+}
+_FILE_KEYS = frozenset({"src", "dest", "owner", "fetched"})
+
+
+class RecipeError(PhoenixError):
+    """A recipe that cannot be built as it is written."""
+
+
+def plan_images(
+    recipes: Mapping[str, Mapping[str, Any]],
+    files: str | Path,
+    *,
+    wanted: Iterable[str] | None = None,
+    repository: str = "tamshai",
+    common: str = "",
+    refresh: str = "",
+) -> list[dict[str, Any]]:
+    """Return the builds that ``wanted`` needs, bases before what stands on them.
+
+    :arg recipes: Name of image to recipe; the keys of a recipe are those of role ``images``.
+    :arg files: Folder that ``files`` and ``lock`` paths are relative to.
+    :arg wanted: Names to build; all of the table if it is left out.
+    :arg repository: What the local names of the images start with.
+    :arg common: Text that is an input of every image, such as the Dockerfile's template.
+    :arg refresh: Any text; a new one renames (so rebuilds) everything, for fresh packages.
+    :raises RecipeError: names the recipe and key of what is wrong.
+    """
+    root = Path(files)
+    builds: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, path: tuple[str, ...], where: str) -> dict[str, Any]:
+        if name in builds:
+            return builds[name]
+        if name in path:
+            raise RecipeError(f"{where}: bases form a circle: {' -> '.join([*path, name])}")
+        if name not in recipes:
+            raise RecipeError(
+                f"{where}: there is no recipe named {name!r}",
+                hint=f"Known are: {', '.join(sorted(recipes))}.",
+            )
+        recipe = _normalise(name, recipes[name])
+        base = add(recipe["base"], (*path, name), f"{name}.base") if recipe["base"] else None
+        inputs = _inputs(name, recipe, root)
+        subject = {
+            # Where an image goes is no part of what it is.
+            "recipe": {k: v for k, v in recipe.items() if k not in ("push", "alias")},
+            "base": base["tag"] if base else "",
+            "files": {path: digest for path, _source, digest in inputs},
+            "common": common,
+            "refresh": refresh,
+        }
+        tag = hashlib.sha256(_canonical(subject)).hexdigest()[:TAG_LENGTH]
+        builds[name] = {
+            "name": name,
+            "tag": tag,
+            "repository": f"{repository}/{name}",
+            "reference": f"{repository}/{name}:{tag}",
+            "base": base["reference"] if base else "",
+            "recipe": recipe,
+        }
+        return builds[name]
+
+    for name in recipes if wanted is None else wanted:
+        add(name, (), "images_wanted")
+    return list(builds.values())
+
+
+def _normalise(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    for key in recipe:
+        if key not in _DEFAULTS:
+            raise RecipeError(
+                f"{name}.{key}: unknown key", hint=f"Known are: {', '.join(_DEFAULTS)}."
+            )
+    result = {key: recipe.get(key, default) for key, default in _DEFAULTS.items()}
+    for index, fetch in enumerate(result["fetch"]):
+        kind = fetch.get("kind")
+        if kind not in _FETCH_KEYS:
+            raise RecipeError(
+                f"{name}.fetch[{index}].kind: no builder for {kind!r}",
+                hint=f"Known are: {', '.join(sorted(_FETCH_KEYS))}.",
+            )
+        unknown = sorted(set(fetch) - _FETCH_KEYS[kind])
+        if unknown:
+            raise RecipeError(f"{name}.fetch[{index}].{unknown[0]}: unknown key for {kind}")
+        if not fetch.get("dest"):
+            raise RecipeError(f"{name}.fetch[{index}].dest: missing")
+    for index, copy in enumerate(result["files"]):
+        unknown = sorted(set(copy) - _FILE_KEYS)
+        if unknown:
+            raise RecipeError(f"{name}.files[{index}].{unknown[0]}: unknown key")
+        if not str(copy.get("dest", "")).startswith("/"):
+            raise RecipeError(f"{name}.files[{index}].dest: must be an absolute path")
+    if not result["base"] and not result["fetch"]:
+        raise RecipeError(f"{name}: needs a base or something to fetch")
+    return result
+
+
+def _inputs(name: str, recipe: Mapping[str, Any], root: Path) -> list[tuple[str, Path, str]]:
+    """Every file that the recipe reads: (name relative to the folder, file, digest)."""
+    paths: list[tuple[str, str]] = []
+    for index, copy in enumerate(recipe["files"]):
+        if not copy.get("fetched", False):
+            paths.append((f"{name}.files[{index}].src", copy["src"]))
+    for index, fetch in enumerate(recipe["fetch"]):
+        if fetch.get("lock"):
+            paths.append((f"{name}.fetch[{index}].lock", fetch["lock"]))
+    result: list[tuple[str, Path, str]] = []
+    for where, path in paths:
+        source = root / path
+        if not source.exists():
+            raise RecipeError(f"{where}: there is no {path} in {root}")
+        for file in _walk(source):
+            relative = str(file.relative_to(root))
+            result.append((relative, file, _digest(file)))
+    return sorted(result, key=lambda item: item[0])
+
+
+def _walk(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source]
+    return sorted(
+        file
+        for file in source.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc"
+    )
+
+
+def _digest(file: Path) -> str:
+    # Of a file's mode only the executable bit is kept in an image (and by Git).
+    executable = b"x" if file.stat().st_mode & 0o100 else b"-"
+    return hashlib.sha256(executable + file.read_bytes()).hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
