@@ -152,26 +152,37 @@ def _vault(model: Mapping[str, Any], service: Mapping[str, Any], container: Cont
 
 
 def _postgresql(model: Mapping[str, Any], service: Mapping[str, Any], container: Container) -> None:
-    data = "/var/lib/postgresql/data"
-    # No superuser password exists: the socket admits by peer, and initdb is told so. The script
-    # takes the place of the image's own entry point, which wants a password or trust.
+    volume = "/var/lib/postgresql/data"
+    # No superuser password exists: the socket admits root by peer. The script takes the place of
+    # the image's own entry point, which wants a password or trust. A cluster appears by one rename,
+    # with the login of the healthcheck in it, so a start that is killed leaves nothing half made.
     start = (
-        '[ -s "$PGDATA/PG_VERSION" ] || initdb --username=postgres --auth-local=peer'
-        " --auth-host=reject --encoding=UTF8 --locale=C.UTF-8 --data-checksums;"
+        'if [ ! -s "$PGDATA/PG_VERSION" ]; then'
+        ' rm -rf "$PGDATA.new";'
+        ' initdb --pgdata="$PGDATA.new" --username=postgres --auth-local=peer --auth-host=reject'
+        " --encoding=UTF8 --locale=C.UTF-8 --data-checksums;"
+        " echo 'CREATE ROLE healthcheck LOGIN NOINHERIT CONNECTION LIMIT 4'"
+        ' | postgres --single -D "$PGDATA.new" postgres;'
+        ' mv "$PGDATA.new" "$PGDATA"; fi;'
         " exec postgres -c config_file=/config/postgresql.conf"
     )
     container["entrypoint"] = ["/bin/sh", "-ceu", literal(start)]
-    container["environment"] = {"PGDATA": data}
+    container["environment"] = {"PGDATA": f"{volume}/pgdata"}
     container["shm_size"] = "128m"
     container["stop_signal"] = "SIGINT"
     container["stop_grace_period"] = "60s"
     container["volumes"] += [
         _bind(f"{model['root']}/postgres/config", "/config"),
         _bind(f"{model['run']}/{service['name']}-socket", "/var/run/postgresql", read_only=False),
-        _volume("postgres-data", data),
+        _volume("postgres-data", volume),
     ]
-    command = ["pg_isready", "--quiet", "--host=/var/run/postgresql", "--username=postgres"]
-    container["healthcheck"] = _healthcheck(["CMD", *command])
+    # A login by certificate over TLS; the server's own certificate is the client's as well.
+    target = (
+        f"host={service['fqdn']} hostaddr=127.0.0.1 port={service['port']} dbname=postgres"
+        " user=healthcheck sslmode=verify-full sslrootcert=/tls/current/ca.crt"
+        " sslcert=/tls/current/tls.crt sslkey=/tls/current/tls.key connect_timeout=4"
+    )
+    container["healthcheck"] = _healthcheck(["CMD", "psql", "-XAtqc", "SELECT 1", target])
 
 
 _KINDS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any], Container], None]] = {
