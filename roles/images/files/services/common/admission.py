@@ -23,6 +23,7 @@ from common.logs import event
 __all__ = ["Door", "Health", "PeerProtocol"]
 
 HEALTH_PATH = "/health"
+LINGER_SECONDS = 0.5
 logger = logging.getLogger("tamshai.door")
 
 
@@ -51,6 +52,17 @@ class PeerProtocol(H11Protocol):
             await app(scope, receive, send)
 
         self.app = with_caller
+
+    def shutdown(self) -> None:
+        """End the connection, in bounded time.
+
+        An idle client may answer the end of the TLS session only when it next uses the connection,
+        and asyncio would wait for that.
+        """
+        idle = self.cycle is None or self.cycle.response_complete
+        super().shutdown()
+        if idle:
+            self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
 class Door:

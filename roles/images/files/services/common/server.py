@@ -97,7 +97,7 @@ class Runtime:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=10,
+                timeout_graceful_shutdown=8,  # the engine kills after ten
                 ssl_context_factory=lambda _config, _default: self.tls.listener,
             )
         )
@@ -205,6 +205,8 @@ def main(name: str, port: int, build: Callable[[Settings, SecretFile], Service])
         logs.event(logger, logging.CRITICAL, "giving up", reason=str(error))
         sys.exit(EX_TEMPFAIL)
     service = build(settings, SecretFile(settings.secrets_file))
+    # Uvicorn stops in order at a signal and then raises it once more, for whoever comes after it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
 
     async def run() -> int:
         return await Runtime(service, formatter, tls).serve()

@@ -18,7 +18,9 @@ from common.server import Service
 from common.settings import Settings
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INVALID_REQUEST,
     CallToolRequestParams,
     CallToolResult,
     ListToolsResult,
@@ -77,7 +79,10 @@ class GatewayService(Service):
         self, ctx: ServerRequestContext[Any], _params: PaginatedRequestParams | None
     ) -> ListToolsResult:
         """All tools of the upstreams that answer."""
-        user = _user(ctx)
+        try:
+            user = _user(ctx)
+        except IdentityError as error:
+            raise MCPError(INVALID_REQUEST, str(error)) from None
 
         async def of(upstream: UpstreamClient) -> list[Tool]:
             try:

@@ -86,7 +86,9 @@ class Database:
             max_size=4,
             max_lifetime=600,
             timeout=5,
-            reconnect_timeout=30,
+            # Gives up quickly, so that the next request starts a new try and does not sit out a
+            # back-off that has grown while the server was away.
+            reconnect_timeout=2,
             open=False,
             name=application,
             check=AsyncConnectionPool.check_connection,
