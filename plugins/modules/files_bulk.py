@@ -99,6 +99,12 @@ options:
         type: list
         elements: str
         required: true
+      unit:
+        description:
+          - A systemd unit that the command tells about the change.
+          - The command is left out while the unit does not run; it reads its files at its start.
+        type: str
+        default: ""
       timeout:
         description: Seconds after which the command counts as failed.
         type: int
@@ -215,7 +221,7 @@ def work(module: AnsibleModule) -> Result:
     bulk = Bulk(
         [Directory(d["path"], _mode(d), d["owner"], d["group"]) for d in params["directories"]],
         [_file(f) for f in params["files"]],
-        [Apply(a["name"], tuple(a["command"]), a["timeout"]) for a in params["apply"]],
+        [Apply(a["name"], tuple(a["command"]), a["timeout"], a["unit"]) for a in params["apply"]],
         pending=params["pending"],
     )
     plan = bulk.read()
@@ -256,6 +262,7 @@ def main() -> None:
     apply = {
         "name": {"type": "str", "required": True},
         "command": {"type": "list", "elements": "str", "required": True},
+        "unit": {"type": "str", "default": ""},
         "timeout": {"type": "int", "default": 60},
     }
     run(

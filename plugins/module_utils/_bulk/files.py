@@ -68,6 +68,8 @@ class Apply:
     name: str
     command: tuple[str, ...]
     timeout: float = 60.0
+    unit: str = ""
+    """A systemd unit that is told; one that does not run reads its files when it starts."""
 
 
 def run_command(command: Sequence[str], timeout: float) -> tuple[int, str]:
@@ -132,7 +134,8 @@ class Bulk:
             self._compare_file(file)
         touched = {file.apply for file in self._stale_files}
         for name, apply in self.apply.items():
-            if name in touched or self._note(apply).exists():
+            due = name in touched or self._note(apply).exists()
+            if due and self._runs(apply.unit):
                 self._due.append(apply)
                 note = "" if name in touched else "left over from a run that did not end"
                 self.plan.add("apply", name, "run", note=note)
@@ -170,6 +173,9 @@ class Bulk:
 
     def _note(self, apply: Apply) -> Path:
         return self.pending / hashlib.sha256(apply.name.encode()).hexdigest()[:16]
+
+    def _runs(self, unit: str) -> bool:
+        return not unit or self.run(("systemctl", "is-active", "--quiet", unit), 30.0)[0] == 0
 
     def _compare_directory(self, directory: Directory) -> None:
         before = _attributes(directory, stat.S_ISDIR)

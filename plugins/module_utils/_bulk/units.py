@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""systemd units as they are and as they should be, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.files import Run, run_command
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+
+__all__ = ["Unit", "Units"]
+
+_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "ConditionResult",
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a unit should be; ``None`` leaves that side alone."""
+
+    name: str
+    started: bool | None = True
+    enabled: bool | None = True
+    optional: bool = False
+    """A unit that this host does not have is passed over."""
+
+
+class Units:
+    """Compares all units by one call of systemctl and changes only what differs."""
+
+    def __init__(self, units: Iterable[Unit], *, run: Run = run_command) -> None:
+        self.units = list(units)
+        self.run = run
+        self.plan = Plan()
+        self.conditions: list[str] = []
+        """Units that do not run because a condition of theirs does not hold on this host."""
+        self.missing: list[str] = []
+        self._reload = False
+        self._steps: list[tuple[str, ...]] = []
+
+    def read(self) -> Plan:
+        """Compare, and plan what differs. A missing unit that has to be there is in ``missing``."""
+        if not self.units:
+            return self.plan
+        found = self._show([unit.name for unit in self.units])
+        self._reload = any(f["NeedDaemonReload"] == "yes" for f in found.values())
+        if self._reload:
+            self.plan.add("systemd", "manager", "reload", note="unit files have changed")
+        for unit in self.units:
+            state = found[unit.name]
+            if state["LoadState"] in ("not-found", "bad-setting", "error"):
+                if unit.started is not False and not unit.optional:
+                    self.missing.append(unit.name)
+                continue
+            self._compare(unit, state)
+        return self.plan
+
+    def act(self) -> None:
+        """Carry the plan out.
+
+        :raises PhoenixError: for a unit that is missing, or that does not start.
+        """
+        if self.missing:
+            raise PhoenixError(f"no such systemd unit: {', '.join(self.missing)}")
+        if self._reload:
+            self._systemctl("daemon-reload")
+        for step in self._steps:
+            self._systemctl(*step)
+        self._read_back()
+
+    def _read_back(self) -> None:
+        found = self._show([unit.name for unit in self.units if unit.started])
+        failed = []
+        for name, state in found.items():
+            runs = state["ActiveState"] in ("active", "activating", "reloading")
+            if runs or state["LoadState"] == "not-found":
+                continue
+            if state["ConditionResult"] == "no":
+                if name not in self.conditions:
+                    self.conditions.append(name)
+                continue
+            failed.append(f"{name} is {state['ActiveState']}")
+        if failed:
+            raise PhoenixError("; ".join(failed), hint="See journalctl -u for the reason.")
+
+    def _compare(self, unit: Unit, state: dict[str, str]) -> None:
+        enabled = state["UnitFileState"] in ("enabled", "static", "indirect", "generated", "alias")
+        before = {"enabled": state["UnitFileState"], "active": state["ActiveState"]}
+        after = dict(before)
+        if unit.enabled is True and not enabled:
+            after["enabled"] = "enabled"
+            self._steps.append(("enable", unit.name))
+        elif unit.enabled is False and state["UnitFileState"] == "enabled":
+            after["enabled"] = "disabled"
+            self._steps.append(("disable", unit.name))
+        runs = state["ActiveState"] in ("active", "activating", "reloading")
+        held = state["ConditionResult"] == "no" and state["ActiveState"] == "inactive"
+        if unit.started is True and not runs:
+            if held and enabled:
+                self.conditions.append(unit.name)
+            else:
+                after["active"] = "active"
+                self._steps.append(("start", unit.name))
+        elif unit.started is False and runs:
+            after["active"] = "inactive"
+            self._steps.append(("stop", unit.name))
+        if before != after:
+            self.plan.add("unit", unit.name, "update", before, after)
+
+    def _show(self, names: list[str]) -> dict[str, dict[str, str]]:
+        if not names:
+            return {}
+        code, output = self.run(
+            ("systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names), 30.0
+        )
+        blocks = [block for block in output.split("\n\n") if block.strip()]
+        if code != 0 or len(blocks) != len(names):
+            raise PhoenixError(f"systemctl show failed with exit code {code}: {output[-500:]}")
+        result = {}
+        for name, block in zip(names, blocks, strict=True):
+            pairs = (line.partition("=") for line in block.splitlines())
+            state = dict.fromkeys(_PROPERTIES, "")
+            state.update({key: value for key, _sep, value in pairs})
+            result[name] = state
+        return result
+
+    def _systemctl(self, *arguments: str) -> None:
+        code, output = self.run(("systemctl", *arguments), 90.0)
+        if code != 0:
+            raise PhoenixError(
+                f"systemctl {' '.join(arguments)} failed with exit code {code}: {output[-1000:]}"
+            )

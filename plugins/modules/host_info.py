@@ -1,0 +1,140 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Module host_info."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+author: tamshai.phoenix contributors (@tamshai)
+version_added: 0.1.0
+short_description: Tell what a rebuild needs to know about a host
+description:
+  - Reads a few files of the kernel and the distribution, and so takes a tenth of the time of
+    M(ansible.builtin.setup).
+options:
+  disks:
+    description: Paths of which the free space is wanted; they need not exist yet.
+    type: list
+    elements: path
+    default: [/]
+  control_time:
+    description: The clock of the control node, in seconds since the epoch, right before the call.
+    type: float
+extends_documentation_fragment: tamshai.phoenix.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  tamshai.phoenix.host_info:
+    disks: [/var/lib/docker]
+    control_time: "{{ now(utc=true).timestamp() }}"
+  register: found
+
+- name: Show the distance between the two clocks
+  ansible.builtin.debug:
+    var: found.host.skew
+"""
+
+RETURN = r"""
+host:
+  description: What was found; what the host does not tell is empty, zero or none.
+  type: dict
+  returned: success
+  contains:
+    distribution:
+      description: Name of the distribution as in C(/etc/os-release), such as C(debian).
+      type: str
+    version:
+      description: Version of the distribution, such as C(13).
+      type: str
+    pretty:
+      description: Name and version of the distribution for people.
+      type: str
+    codename:
+      description: Code name of the version.
+      type: str
+    machine:
+      description: Architecture in the kernel's words.
+      type: str
+    python:
+      description: Version of the Python that runs modules.
+      type: str
+    container:
+      description: Container manager that the host runs under, empty for a machine of its own.
+      type: str
+    systemd:
+      description: Whether systemd is the init of the host.
+      type: bool
+    uid:
+      description: User that modules run as.
+      type: int
+    memory_mib:
+      description: Memory.
+      type: int
+    swap_mib:
+      description: Swap.
+      type: int
+    cpus:
+      description: Number of processors.
+      type: int
+    disks:
+      description: For each path asked for, C(path), C(free_mib) and the number of its C(device).
+      type: list
+      elements: dict
+    cgroup_controllers:
+      description: Resource controllers that the host may hand to containers.
+      type: list
+      elements: str
+    mtu:
+      description: MTU of the interface of the default route.
+      type: int
+    ssh_client:
+      description: Address that the SSH session comes from.
+      type: str
+    skew:
+      description: Seconds by which the host's clock is ahead, less than zero where it is behind.
+      type: float
+    docker:
+      description: Version of the Docker client.
+      type: str
+    compose:
+      description: Version of the compose plugin.
+      type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host.facts import gather
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
+from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+
+
+def work(module: AnsibleModule) -> Result:
+    """Read; there is nothing to plan."""
+    return Result(Plan(), host=gather(module.params["disks"], module.params["control_time"]))
+
+
+def main() -> None:
+    """Entry point."""
+    run(
+        {
+            "disks": {"type": "list", "elements": "path", "default": ["/"]},
+            "control_time": {"type": "float"},
+        },
+        work,
+    )
+
+
+if __name__ == "__main__":
+    main()
