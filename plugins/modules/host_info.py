@@ -108,6 +108,9 @@ host:
     docker:
       description: Version of the Docker client.
       type: str
+    python_apt:
+      description: Whether Python's library for APT is there.
+      type: bool
     compose:
       description: Version of the compose plugin.
       type: str

@@ -82,7 +82,7 @@ changes:
       description: Name of the unit.
       type: str
     action:
-      description: One of C(update) and C(reload).
+      description: One of C(update), C(start) and C(reload).
       type: str
 """
 

@@ -22,6 +22,7 @@ _PROPERTIES = (
     "UnitFileState",
     "NeedDaemonReload",
     "ConditionResult",
+    "ConditionTimestampMonotonic",
 )
 
 
@@ -62,6 +63,7 @@ class Units:
             if state["LoadState"] in ("not-found", "bad-setting", "error"):
                 if unit.started is not False and not unit.optional:
                     self.missing.append(unit.name)
+                    self.plan.add("unit", unit.name, "start", note="not there yet")
                 continue
             self._compare(unit, state)
         return self.plan
@@ -86,7 +88,7 @@ class Units:
             runs = state["ActiveState"] in ("active", "activating", "reloading")
             if runs or state["LoadState"] == "not-found":
                 continue
-            if state["ConditionResult"] == "no":
+            if _held(state):
                 if name not in self.conditions:
                     self.conditions.append(name)
                 continue
@@ -105,9 +107,8 @@ class Units:
             after["enabled"] = "disabled"
             self._steps.append(("disable", unit.name))
         runs = state["ActiveState"] in ("active", "activating", "reloading")
-        held = state["ConditionResult"] == "no" and state["ActiveState"] == "inactive"
         if unit.started is True and not runs:
-            if held and enabled:
+            if _held(state) and enabled:
                 self.conditions.append(unit.name)
             else:
                 after["active"] = "active"
@@ -141,3 +142,12 @@ class Units:
             raise PhoenixError(
                 f"systemctl {' '.join(arguments)} failed with exit code {code}: {output[-1000:]}"
             )
+
+
+def _held(state: dict[str, str]) -> bool:
+    """Whether a start was tried and a condition of the unit stopped it, which is no failure.
+
+    The result alone is "no" for a unit that nobody has tried to start yet.
+    """
+    tried = state["ConditionTimestampMonotonic"] not in ("", "0")
+    return tried and state["ConditionResult"] == "no" and state["ActiveState"] == "inactive"

@@ -52,6 +52,7 @@ def gather(disks: list[str], control_time: float | None, root: Path = ROOT) -> d
         "ssh_client": _ssh_client(root),
         "skew": None if control_time is None else round(now - control_time, 3),
         "docker": _version(["docker", "--version"]),
+        "python_apt": any(root.glob("usr/lib/python3/dist-packages/apt_pkg*.so")),
         "compose": _version(["docker", "compose", "version", "--short"]),
     }
 
