@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Put pip into an empty virtual environment with what Python itself ships.
 
-ansible-test would fetch get-pip.py from a host of its own. Its documented way out is a script of that
-name in its cache, which it runs inside the environment; scripts/sanity puts this one there, so that
-nothing but the package index is needed.
+ansible-test would fetch get-pip.py from a host of its own. Its documented way out is a script of
+that name in its cache, which it runs inside the environment; scripts/sanity puts this one there, so
+that nothing but the package index is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 
 
 def main() -> int:
-    """Install what the arguments name, such as ``pip==24.2``, with get-pip's own options left out."""
+    """Install what the arguments name, such as ``pip==24.2``, without get-pip's own options."""
     settings = dict(os.environ)  # ensurepip clears pip's own settings, such as a certificate file
     ensurepip.bootstrap()
     wanted = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
