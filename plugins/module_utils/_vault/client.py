@@ -366,7 +366,10 @@ class VaultClient:
                     hint="Is the server running, and is this its address?",
                 )
             else:
-                if reply.status in accept or reply.status not in _TRANSIENT:
+                upgrading = reply.status == 400 and "Upgrading from non-versioned" in str(
+                    reply.messages
+                )
+                if reply.status in accept or (reply.status not in _TRANSIENT and not upgrading):
                     return reply
                 failure = self._transient(path, reply)
                 if reply.status == 500 and not repeatable:
@@ -501,7 +504,7 @@ class VaultClient:
         )
 
 
-class _HvacAdapter(Adapter):
+class _HvacAdapter(Adapter):  # type: ignore[misc, unused-ignore]
     """Lets hvac's helpers send through a :class:`VaultClient`."""
 
     def __init__(self, client: VaultClient) -> None:

@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Action plugin vault_custody: runs on the control node, in the playbook's own process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import (
+    CRYPTOGRAPHY_IMPORT_ERROR,
+    Custody,
+)
+
+SPEC: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["read", "begun", "held", "finished"],
+        "default": "read",
+    },
+    "passphrase": {"type": "str", "no_log": True},
+    "shares": {"type": "list", "elements": "str", "no_log": True},
+    "threshold": {"type": "int"},
+    "root_token": {"type": "str", "no_log": True},
+    "seal": {"type": "str", "default": "shamir"},
+    "secrets": {"type": "bool", "default": False},
+}
+REQUIRED_IF = [("state", "held", ["passphrase", "shares", "threshold", "root_token"])]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc, unused-ignore]
+    """See the documentation of the module of the same name."""
+
+    _requires_connection = False
+    TRANSFERS_FILES = False
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, options = self.validate_argument_spec(
+            argument_spec=SPEC, required_if=REQUIRED_IF
+        )
+        if CRYPTOGRAPHY_IMPORT_ERROR:
+            raise AnsibleActionFail("the control node lacks the Python library 'cryptography'")
+        try:
+            result.update(work(options, check_mode=bool(self._task.check_mode)))
+        except PhoenixError as error:
+            raise AnsibleActionFail(f"{error.message}. {error.hint}".rstrip(". ") + ".") from None
+        except OSError as error:
+            raise AnsibleActionFail(f"{error.filename}: {error.strerror}") from None
+        return result
+
+
+def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
+    """Do what the options say; ``changed`` is whether the directory is, or would be, another."""
+    custody = Custody(options["path"])
+    before = custody.manifest
+    wanted = options["state"]
+    changed = wanted not in ("read", before.state)
+    if changed and not check_mode:
+        if wanted == "begun":
+            custody.begin()
+        elif wanted == "held":
+            custody.hold(
+                shares=options["shares"],
+                threshold=options["threshold"],
+                root_token=options["root_token"],
+                seal=options["seal"],
+                passphrase=options["passphrase"],
+            )
+        else:
+            custody.finish()
+    manifest = custody.manifest
+    found: dict[str, Any] = {
+        "changed": changed,
+        "state": manifest.state,
+        "id": manifest.id,
+        "threshold": manifest.threshold,
+        "shares_held": len(custody.share_paths()),
+        "root_token_held": custody.directory.joinpath("root-token.json").exists(),
+    }
+    if options["secrets"]:
+        passphrase = options["passphrase"] or ""
+        found["shares"] = custody.read_shares(passphrase, manifest.threshold or None)
+        found["root_token"] = custody.read_root_token(passphrase)
+    return found

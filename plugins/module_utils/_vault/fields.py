@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Values as a person states them and as a server answers them, in one form to be compared."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+
+__all__ = ["TOKEN_FIELDS", "Field", "argument_spec", "normalise", "observed"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting of an object.
+
+    :arg form: How its values are read and compared, a key of ``FORMS``.
+    :arg fixed: Whether it is decided once, when the object is created.
+    :arg choices: Its values, where there is a fixed set of them.
+    """
+
+    form: str
+    fixed: bool = False
+    choices: tuple[str, ...] = ()
+
+
+def _duration(value: Any) -> int:
+    return 0 if value in (None, "") else seconds(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _names(value: Any) -> list[str]:
+    """A set: order and repetition mean nothing."""
+    items = value.split(",") if isinstance(value, str) else value or []
+    return sorted({str(item).strip() for item in items} - {""})
+
+
+def _cidrs(value: Any) -> list[str]:
+    """Networks, each with its prefix length.
+
+    Servers answer 127.0.0.1 for a token's 127.0.0.1/32, and refuse that very form for a SecretID.
+    """
+    networks = set()
+    for item in _names(value):
+        try:
+            networks.add(str(ipaddress.ip_network(item, strict=False)))
+        except ValueError as error:
+            raise PhoenixError(f"not a network: {item!r}") from error
+    return sorted(networks)
+
+
+def _map(value: Any) -> dict[str, str]:
+    return {str(key): str(item) for key, item in (value or {}).items()}
+
+
+FORMS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
+    "bool": (bool, {"type": "bool"}),
+    "cidrs": (_cidrs, {"type": "list", "elements": "str"}),
+    "duration": (_duration, {"type": "str"}),
+    "int": (lambda value: int(value or 0), {"type": "int"}),
+    "map": (_map, {"type": "dict"}),
+    "names": (_names, {"type": "list", "elements": "str"}),
+    "text": (_text, {"type": "str"}),
+}
+
+# Shared by every auth method that makes tokens (tokenutil in the servers' sources).
+TOKEN_FIELDS: dict[str, Field] = {
+    "token_bound_cidrs": Field("cidrs"),
+    "token_explicit_max_ttl": Field("duration"),
+    "token_max_ttl": Field("duration"),
+    "token_no_default_policy": Field("bool"),
+    "token_num_uses": Field("int"),
+    "token_period": Field("duration"),
+    "token_policies": Field("names"),
+    "token_strictly_bind_ip": Field("bool"),
+    "token_ttl": Field("duration"),
+    "token_type": Field(
+        "text",
+        choices=("default", "service", "batch", "default-service", "default-batch"),
+    ),
+}
+
+
+def normalise(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stated in ``values`` (``None`` is not stated), in the form for comparing.
+
+    :raises PhoenixError: naming the setting whose value cannot be read.
+    """
+    result = {}
+    for name, value in values.items():
+        if value is None or name not in fields:
+            continue
+        try:
+            result[name] = FORMS[fields[name].form][0](value)
+        except (PhoenixError, ValueError, TypeError, AttributeError) as error:
+            raise PhoenixError(f"{name}: {error}") from error
+    return result
+
+
+def observed(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for what a server answers, in which ``None`` means empty."""
+    return {
+        name: FORMS[field.form][0](values[name]) for name, field in fields.items() if name in values
+    }
+
+
+def argument_spec(fields: Mapping[str, Field]) -> dict[str, dict[str, Any]]:
+    """The settings as options of a module."""
+    spec = {}
+    for name, field in fields.items():
+        option = dict(FORMS[field.form][1])
+        if field.choices:
+            option["choices"] = list(field.choices)
+        if "token" in name or "secret" in name:
+            option["no_log"] = False
+        spec[name] = option
+    return spec

@@ -1,0 +1,385 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kinds of objects in a server, and how each is listed, read, written and removed.
+
+A kind knows the wire; it decides nothing. :mod:`.reconcile` does the deciding, for all kinds alike.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import (
+    TOKEN_FIELDS,
+    Field,
+    normalise,
+    observed,
+)
+
+__all__ = [
+    "KINDS",
+    "AppRoles",
+    "AuditDevices",
+    "AuthMethods",
+    "CertRoles",
+    "Kind",
+    "KvConfigs",
+    "Policies",
+    "SecretEngines",
+    "by_name",
+]
+
+# Below this many objects, asking for each costs less than a list that may hold thousands.
+FEW = 3
+
+Entry = Mapping[str, Any]
+Values = dict[str, Any]
+
+
+class Kind(ABC):
+    """One kind of object.
+
+    An object's key is its API path without the kind's own part: ``mcp-hr`` for a policy,
+    ``approle/mcp-hr`` for a role of the AppRole method that is mounted at ``approle``.
+    """
+
+    name: ClassVar[str]
+    fields: ClassVar[Mapping[str, Field]]
+
+    @abstractmethod
+    def key(self, entry: Entry) -> str:
+        """The key of a declared object."""
+
+    def wanted(self, entry: Entry) -> Values:
+        """What is stated about an object."""
+        return normalise(self.fields, entry)
+
+    @abstractmethod
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        """Which of these objects certainly do not exist, as cheaply as that can be found out."""
+
+    @abstractmethod
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        """An object as it is, ``None`` if there is none.
+
+        :arg wanted: What is going to be compared, so that nothing else needs to be asked for.
+        """
+
+    @abstractmethod
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        """Create with, or change, these values; returns the server's warnings."""
+
+    def remove(self, client: VaultClient, key: str) -> None:
+        """Delete an object."""
+        raise PhoenixError(f"a {self.name} is not removed by this module")
+
+    def names(self, client: VaultClient, prefix: str) -> list[str]:
+        """The keys of all objects that begin with a prefix and may be removed."""
+        raise PhoenixError(f"a {self.name} is not removed by this module")
+
+
+def _warnings(answer: Mapping[str, Any]) -> list[str]:
+    return [str(warning) for warning in answer.get("warnings") or []]
+
+
+def _slashed(path: str) -> str:
+    return path.strip("/") + "/"
+
+
+class _Mounts(Kind):
+    """Mounts of either sort: one request shows them all."""
+
+    base: ClassVar[str]
+    fields: ClassVar[Mapping[str, Field]] = {
+        "type": Field("text", fixed=True),
+        "description": Field("text"),
+        "local": Field("bool", fixed=True),
+        "seal_wrap": Field("bool", fixed=True),
+        "options": Field("map"),
+        "default_lease_ttl": Field("duration"),
+        "max_lease_ttl": Field("duration"),
+        "listing_visibility": Field("text"),
+        "token_type": TOKEN_FIELDS["token_type"],
+        "audit_non_hmac_request_keys": Field("names"),
+        "audit_non_hmac_response_keys": Field("names"),
+        "passthrough_request_headers": Field("names"),
+        "allowed_response_headers": Field("names"),
+    }
+    _own = ("type", "description", "local", "seal_wrap", "options")
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] | None = None
+
+    def key(self, entry: Entry) -> str:
+        return str(entry["path"]).strip("/")
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        self._seen = client.read(self.base) or {}
+        return {key for key in keys if _slashed(key) not in self._seen}
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        if self._seen is None:
+            self._seen = client.read(self.base) or {}
+        mount = self._seen.get(_slashed(key))
+        if mount is None:
+            return None
+        config = mount.get("config") or {}
+        # What was never tuned is left out of the answer, and is empty.
+        flat = dict.fromkeys(self.fields) | config | {name: mount.get(name) for name in self._own}
+        return observed(self.fields, flat)
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        self._seen = None
+        if create:
+            body: Values = {name: values[name] for name in self._own if name in values}
+            body["config"] = {k: v for k, v in values.items() if k not in self._own}
+            return _warnings(client.write(f"{self.base}/{key}", body, repeatable=False))
+        return _warnings(client.write(f"{self.base}/{key}/tune", values))
+
+
+class SecretEngines(_Mounts):
+    name = "secret engine"
+    base = "sys/mounts"
+
+
+class AuthMethods(_Mounts):
+    name = "auth method"
+    base = "sys/auth"
+
+
+class KvConfigs(Kind):
+    """Settings of a key-value mount of version 2."""
+
+    name = "kv config"
+    fields: ClassVar[Mapping[str, Field]] = {
+        "max_versions": Field("int"),
+        "cas_required": Field("bool"),
+        "delete_version_after": Field("duration"),
+    }
+
+    def key(self, entry: Entry) -> str:
+        return str(entry["path"]).strip("/")
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        return set()
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        try:
+            data = client.read(f"{key}/config")
+        except errors.NoRouteError:
+            return None  # The mount itself is still to be made.
+        return None if data is None else observed(self.fields, data)
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        return _warnings(client.write(f"{key}/config", values))
+
+
+class Policies(Kind):
+    """ACL policies. The text is kept, and compared, to the byte."""
+
+    name = "policy"
+    fields: ClassVar[Mapping[str, Field]] = {"text": Field("text")}
+    # Made by the server; which of them exist depends on its version.
+    built_in = frozenset({"default", "default-ceiling", "root", "response-wrapping"})
+
+    def key(self, entry: Entry) -> str:
+        # The server keeps names in lower case.
+        return str(entry["name"]).lower()
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        if len(keys) <= FEW:
+            return set()
+        return set(keys) - set(client.keys("sys/policies/acl"))
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        data = client.read(f"sys/policies/acl/{key}")
+        return None if data is None else {"text": str(data.get("policy", ""))}
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        return _warnings(client.write(f"sys/policies/acl/{key}", {"policy": values["text"]}))
+
+    def remove(self, client: VaultClient, key: str) -> None:
+        client.delete(f"sys/policies/acl/{key}")
+
+    def names(self, client: VaultClient, prefix: str) -> list[str]:
+        found = client.keys("sys/policies/acl")
+        return [name for name in found if name.startswith(prefix) and name not in self.built_in]
+
+
+class _Roles(Kind):
+    """Roles below a mount: ``<mount>/<name>``."""
+
+    default_mount: ClassVar[str]
+    collection: ClassVar[str]
+    prefix: ClassVar[str] = "auth/"
+
+    def key(self, entry: Entry) -> str:
+        mount = str(entry.get("mount") or self.default_mount).strip("/")
+        return f"{mount}/{str(entry['name']).lower()}"
+
+    def path(self, key: str) -> str:
+        mount, _slash, name = key.rpartition("/")
+        return f"{self.prefix}{mount}/{self.collection}/{name}"
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        absent: set[str] = set()
+        for mount, members in _by_mount(keys).items():
+            try:
+                if len(members) > FEW:
+                    there = set(client.keys(f"{self.prefix}{mount}/{self.collection}"))
+                    absent |= {key for key in members if key.rpartition("/")[2] not in there}
+                else:
+                    client.keys(f"{self.prefix}{mount}/{self.collection}")
+            except errors.NoRouteError:
+                absent |= set(members)  # The mount itself is still to be made.
+        return absent
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        data = client.read(self.path(key))
+        return None if data is None else observed(self.fields, data)
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        return _warnings(client.write(self.path(key), values))
+
+    def remove(self, client: VaultClient, key: str) -> None:
+        client.delete(self.path(key))
+
+    def names(self, client: VaultClient, prefix: str) -> list[str]:
+        mount, _slash, start = prefix.rpartition("/")
+        mount = mount or self.default_mount
+        found = client.keys(f"{self.prefix}{mount}/{self.collection}")
+        return [f"{mount}/{name}" for name in found if name.startswith(start)]
+
+
+def _by_mount(keys: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for key in keys:
+        groups.setdefault(key.rpartition("/")[0], []).append(key)
+    return groups
+
+
+class AppRoles(_Roles):
+    """Roles of the AppRole method. The RoleID is a setting like any other."""
+
+    name = "approle"
+    default_mount = "approle"
+    collection = "role"
+    fields: ClassVar[Mapping[str, Field]] = {
+        "role_id": Field("text"),
+        "bind_secret_id": Field("bool"),
+        "local_secret_ids": Field("bool", fixed=True),
+        "secret_id_bound_cidrs": Field("cidrs"),
+        "secret_id_num_uses": Field("int"),
+        "secret_id_ttl": Field("duration"),
+        **TOKEN_FIELDS,
+    }
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        values = super().read(client, key, wanted)
+        if values is not None and "role_id" in wanted:
+            data = client.read(f"{self.path(key)}/role-id") or {}
+            values["role_id"] = str(data.get("role_id", ""))
+        return values
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        if create or "role_id" not in values:
+            return super().write(client, key, values, create=create)
+        # A changed RoleID has a path of its own.
+        rest = {name: value for name, value in values.items() if name != "role_id"}
+        warnings = super().write(client, key, rest, create=False) if rest else []
+        role_id = {"role_id": values["role_id"]}
+        return warnings + _warnings(client.write(f"{self.path(key)}/role-id", role_id))
+
+
+class CertRoles(_Roles):
+    """Roles of the certificate method: whose certificates may log in, and as what."""
+
+    name = "cert role"
+    default_mount = "cert"
+    collection = "certs"
+    fields: ClassVar[Mapping[str, Field]] = {
+        "certificate": Field("text"),
+        "display_name": Field("text"),
+        "allowed_common_names": Field("names"),
+        "allowed_dns_sans": Field("names"),
+        "allowed_email_sans": Field("names"),
+        "allowed_names": Field("names"),
+        "allowed_organizational_units": Field("names"),
+        "allowed_uri_sans": Field("names"),
+        "required_extensions": Field("names"),
+        **TOKEN_FIELDS,
+    }
+
+
+class AuditDevices(Kind):
+    """Audit devices. OpenBao takes them from its configuration file and refuses them by API."""
+
+    name = "audit device"
+    fields: ClassVar[Mapping[str, Field]] = {
+        "type": Field("text", fixed=True),
+        "description": Field("text", fixed=True),
+        "local": Field("bool", fixed=True),
+        "options": Field("map", fixed=True),
+    }
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Any] | None = None
+
+    def key(self, entry: Entry) -> str:
+        return str(entry["path"]).strip("/")
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        self._seen = client.read("sys/audit") or {}
+        return {key for key in keys if _slashed(key) not in self._seen}
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        if self._seen is None:
+            self._seen = client.read("sys/audit") or {}
+        device = self._seen.get(_slashed(key))
+        if device is None:
+            return None
+        values = observed(self.fields, device)
+        # The server adds defaults of its own to the options; stated ones are what counts.
+        stated = wanted.get("options")
+        if stated is not None:
+            values["options"] = {k: v for k, v in values["options"].items() if k in stated}
+        return values
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        self._seen = None
+        try:
+            return _warnings(client.write(f"sys/audit/{key}", values, method="PUT"))
+        except errors.RefusedError as error:
+            if any("declarative" in message for message in error.messages):
+                raise errors.RefusedError(
+                    f"audit device {key} is missing, and {client.url} takes audit devices from "
+                    "its configuration file only",
+                    hint="Add an `audit` stanza to the server's configuration and send SIGHUP.",
+                    path=error.path,
+                    status=error.status,
+                ) from error
+            raise
+
+
+# In the order in which they depend on each other: what is written first comes first.
+KINDS: tuple[type[Kind], ...] = (
+    AuditDevices,
+    AuthMethods,
+    SecretEngines,
+    KvConfigs,
+    Policies,
+    AppRoles,
+    CertRoles,
+)
+
+
+def by_name(name: str) -> type[Kind]:
+    """The kind of that name."""
+    return next(kind for kind in KINDS if kind.name == name)

@@ -1,0 +1,244 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bring a server from what it is to what is declared: read, plan, act, read back.
+
+Everything is read before anything is written, so a plan is whole before its first step. Objects
+of one kind are read and written several at a time; kinds follow each other in the order in which
+they depend on each other. After the writing, every written object is read back: a setting that
+the server did not take is an error that names the setting and the server's version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import KINDS, Kind
+
+__all__ = ["Outcome", "Purge", "Reconciler", "reconcile"]
+
+
+@dataclass
+class Outcome:
+    """One object and what became of it."""
+
+    kind: str
+    name: str
+    verdict: str
+    fields: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Objects of one kind whose key begins with a prefix and that are not declared."""
+
+    kind: str
+    prefix: str
+
+
+@dataclass
+class _Item:
+    kind: Kind
+    key: str
+    wanted: dict[str, Any]
+    actual: dict[str, Any] | None = None
+
+    @property
+    def differing(self) -> list[str]:
+        actual = self.actual or {}
+        return sorted(name for name, value in self.wanted.items() if actual.get(name) != value)
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind.name} {self.key}"
+
+
+class Reconciler:
+    """All that one call declares.
+
+    :arg declared: For each kind its declared objects, as the module's options describe them.
+    :arg purges: What else to remove.
+    :raises PhoenixError: if an object is declared twice or a value cannot be read.
+    """
+
+    def __init__(
+        self,
+        client: VaultClient,
+        declared: Mapping[type[Kind], Sequence[Mapping[str, Any]]],
+        purges: Sequence[Purge] = (),
+    ) -> None:
+        self.client = client
+        self.plan = Plan()
+        self.outcomes: list[Outcome] = []
+        self._purges = purges
+        self._kinds = {kind: kind() for kind in KINDS}
+        self._items: dict[type[Kind], list[_Item]] = {kind: [] for kind in KINDS}
+        self._doomed: list[tuple[Kind, str]] = []
+        for kind, entries in declared.items():
+            self._declare(self._kinds[kind], entries)
+
+    def _declare(self, kind: Kind, entries: Sequence[Mapping[str, Any]]) -> None:
+        seen: set[str] = set()
+        for entry in entries:
+            key = kind.key(entry)
+            if key in seen:
+                raise PhoenixError(f"{kind.name} {key} is declared twice")
+            seen.add(key)
+            try:
+                wanted = kind.wanted(entry)
+            except PhoenixError as error:
+                raise PhoenixError(f"{kind.name} {key}: {error.message}") from error
+            self._items[type(kind)].append(_Item(kind, key, wanted))
+
+    # -- read and plan ------------------------------------------------------------------------
+
+    def survey(self) -> None:
+        """Read everything and fill :attr:`plan`; changes nothing."""
+        for kind, items in self._items.items():
+            if items:
+                self._read(self._kinds[kind], items)
+        for items in self._items.values():
+            for item in items:
+                self._decide(item)
+        for purge in self._purges:
+            self._decide_purge(purge)
+
+    def _read(self, kind: Kind, items: list[_Item]) -> None:
+        missing = kind.missing(self.client, [item.key for item in items])
+        there = [item for item in items if item.key not in missing]
+        found = self.client.map(lambda item: kind.read(self.client, item.key, item.wanted), there)
+        for item, actual in zip(there, found, strict=True):
+            item.actual = actual
+
+    def _decide(self, item: _Item) -> None:
+        differing = item.differing
+        if item.actual is None:
+            self.plan.add(item.kind.name, item.key, "create", None, item.wanted)
+            self.outcomes.append(Outcome(item.kind.name, item.key, "created"))
+            return
+        if not differing:
+            self.outcomes.append(Outcome(item.kind.name, item.key, "unchanged"))
+            return
+        fixed = [name for name in differing if item.kind.fields[name].fixed]
+        if fixed:
+            raise PhoenixError(
+                f"{item.title} has {_pairs(item.actual, fixed)} and is declared with "
+                f"{_pairs(item.wanted, fixed)}, which cannot be changed once it exists",
+                hint="Remove the object, if what it holds may go, or declare it as it is.",
+            )
+        self.plan.add(
+            item.kind.name,
+            item.key,
+            "update",
+            {name: item.actual.get(name) for name in differing},
+            {name: item.wanted[name] for name in differing},
+        )
+        self.outcomes.append(Outcome(item.kind.name, item.key, "updated", differing))
+
+    def _decide_purge(self, purge: Purge) -> None:
+        kind = next(kind for kind in self._kinds.values() if kind.name == purge.kind)
+        if not purge.prefix.strip("/"):
+            raise PhoenixError(f"purge of every {kind.name} is refused: name a prefix")
+        declared = {item.key for item in self._items[type(kind)]}
+        spared = declared | self._own_access(kind)
+        for name in sorted(kind.names(self.client, purge.prefix)):
+            if name not in spared and (kind, name) not in self._doomed:
+                self._doomed.append((kind, name))
+                self.plan.add(kind.name, name, "delete", {"exists": True}, {"exists": False})
+                self.outcomes.append(Outcome(kind.name, name, "deleted"))
+
+    def _own_access(self, kind: Kind) -> set[str]:
+        """Objects that the caller's own token stands on."""
+        token = self.client.read("auth/token/lookup-self") or {}
+        if kind.name == "policy":
+            return {*(token.get("policies") or []), *(token.get("identity_policies") or [])}
+        meta = token.get("meta") or {}
+        mount = str(token.get("path", "")).removeprefix("auth/").rpartition("/login")[0]
+        return {f"{mount}/{meta[name]}" for name in ("role_name", "cert_name") if meta.get(name)}
+
+    # -- act and read back --------------------------------------------------------------------
+
+    def carry_out(self) -> None:
+        """Do what :attr:`plan` says, then prove that it is so.
+
+        :raises errors.IgnoredFieldError: if the server took a request and left a setting as it was.
+        """
+        written: list[_Item] = []
+        verdicts = {(outcome.kind, outcome.name): outcome for outcome in self.outcomes}
+        for kind, items in self._items.items():
+            due = [item for item in items if item.actual is None or item.differing]
+            warnings = self.client.map(self._write, due)
+            for item, said in zip(due, warnings, strict=True):
+                verdicts[item.kind.name, item.key].warnings = said
+            self._verify(self._kinds[kind], due)
+            written += due
+        for doomed_kind, name in reversed(self._doomed):
+            doomed_kind.remove(self.client, name)
+        self._report_ignored(written, verdicts)
+
+    def _write(self, item: _Item) -> list[str]:
+        create = item.actual is None
+        names = item.wanted if create else item.differing
+        values = {name: item.wanted[name] for name in names}
+        return item.kind.write(self.client, item.key, values, create=create)
+
+    def _verify(self, kind: Kind, items: list[_Item]) -> None:
+        found = self.client.map(lambda item: kind.read(self.client, item.key, item.wanted), items)
+        for item, actual in zip(items, found, strict=True):
+            item.actual = actual or {}
+
+    def _report_ignored(
+        self, written: list[_Item], verdicts: Mapping[tuple[str, str], Outcome]
+    ) -> None:
+        ignored = [item for item in written if item.differing]
+        for item in ignored:
+            outcome = verdicts[item.kind.name, item.key]
+            outcome.verdict, outcome.fields = "ignored by the server", item.differing
+        if ignored:
+            version = self.client.version
+            text = "; ".join(
+                f"{item.title}: {_pairs(item.wanted, item.differing)} became "
+                f"{_pairs(item.actual or {}, item.differing)}"
+                for item in ignored[:10]
+            )
+            raise errors.IgnoredFieldError(
+                f"the server (version {version}) did not take what was written: {text}",
+                fields=sorted({name for item in ignored for name in item.differing}),
+                version=version,
+                objects=[outcome.as_dict() for outcome in self.outcomes],
+            )
+
+
+def _pairs(values: Mapping[str, Any], names: Sequence[str]) -> str:
+    return ", ".join(f"{name}={_short(values.get(name))}" for name in names)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def reconcile(
+    client: VaultClient,
+    declared: Mapping[type[Kind], Sequence[Mapping[str, Any]]],
+    *,
+    purges: Sequence[Purge] = (),
+    check_mode: bool = False,
+) -> Reconciler:
+    """Survey and, outside of check mode, carry out."""
+    reconciler = Reconciler(client, declared, purges)
+    reconciler.survey()
+    if not check_mode:
+        reconciler.carry_out()
+    return reconciler

@@ -1,0 +1,513 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_config
+short_description: Reconcile the settings of a Vault or OpenBao server in one call
+version_added: 1.0.0
+description:
+  - Brings audit devices, auth methods, secret engines, policies and roles to what is declared, over
+    one connection, several requests at a time, in the order in which they depend on each other.
+  - Reads everything first, so that the plan is whole before the first write and check mode shows
+    exactly what a run does.
+  - Compares only what is stated. What is left out stays as it is.
+  - Reads back what it wrote. A setting that the server ignored, as servers do with fields that they
+    do not know, is an error that names the field and the server's version.
+author:
+  - tamshai.phoenix contributors (@tamshai)
+extends_documentation_fragment:
+  - tamshai.phoenix.attributes
+  - tamshai.phoenix.vault
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  audit_devices:
+    description:
+      - Audit devices.
+      - Vault gets what is missing; OpenBao takes devices from its configuration file only, so there
+        a missing one is an error that says so.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Name of the device.
+        type: str
+        required: true
+      type:
+        description: Type of the device, such as V(file).
+        type: str
+        required: true
+      description:
+        description: What it is for.
+        type: str
+      local:
+        description: Whether it stays in this cluster.
+        type: bool
+      options:
+        description: Options of the device, of which those that are stated are compared.
+        type: dict
+  auth_methods:
+    description:
+      - Auth methods.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where it is mounted, below C(auth/).
+        type: str
+        required: true
+      type:
+        description: Type of the plugin; it is decided when the mount is made.
+        type: str
+        required: true
+      description: &description
+        description: What it is for.
+        type: str
+      local: &local
+        description: Whether it stays in this cluster; decided when the mount is made.
+        type: bool
+      seal_wrap: &seal_wrap
+        description: Whether its data are wrapped by the seal; decided when the mount is made.
+        type: bool
+      options: &options
+        description: Options of the plugin, such as C(version) of a key-value engine.
+        type: dict
+      default_lease_ttl: &default_lease_ttl
+        description: Default lifetime of leases, in seconds or with a unit.
+        type: str
+      max_lease_ttl: &max_lease_ttl
+        description: Longest lifetime of leases, in seconds or with a unit.
+        type: str
+      listing_visibility: &listing_visibility
+        description: Whether it is listed without a token, V(unauth) or V(hidden).
+        type: str
+      token_type: &token_type
+        description: Kind of token that an auth method makes.
+        type: str
+        choices: [default, service, batch, default-service, default-batch]
+      audit_non_hmac_request_keys: &audit_non_hmac_request_keys
+        description: Keys of requests that the audit log shows in clear.
+        type: list
+        elements: str
+      audit_non_hmac_response_keys: &audit_non_hmac_response_keys
+        description: Keys of responses that the audit log shows in clear.
+        type: list
+        elements: str
+      passthrough_request_headers: &passthrough_request_headers
+        description: Request headers that the plugin gets to see.
+        type: list
+        elements: str
+      allowed_response_headers: &allowed_response_headers
+        description: Response headers that the plugin may set.
+        type: list
+        elements: str
+  secret_engines:
+    description:
+      - Secret engines.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Where it is mounted.
+        type: str
+        required: true
+      type:
+        description: Type of the plugin; it is decided when the mount is made.
+        type: str
+        required: true
+      description: *description
+      local: *local
+      seal_wrap: *seal_wrap
+      options: *options
+      default_lease_ttl: *default_lease_ttl
+      max_lease_ttl: *max_lease_ttl
+      listing_visibility: *listing_visibility
+      token_type: *token_type
+      audit_non_hmac_request_keys: *audit_non_hmac_request_keys
+      audit_non_hmac_response_keys: *audit_non_hmac_response_keys
+      passthrough_request_headers: *passthrough_request_headers
+      allowed_response_headers: *allowed_response_headers
+      kv:
+        description: Settings of a key-value engine of version 2.
+        type: dict
+        suboptions:
+          max_versions:
+            description: How many versions of a secret are kept; V(0) is the server's default.
+            type: int
+          cas_required:
+            description: Whether every write has to say which version it replaces.
+            type: bool
+          delete_version_after:
+            description: Age at which a version is deleted, in seconds or with a unit.
+            type: str
+  policies:
+    description:
+      - ACL policies.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the policy, which the server keeps in lower case.
+        type: str
+        required: true
+      text:
+        description: The policy, kept and compared to the byte.
+        type: str
+        required: true
+  approles:
+    description:
+      - Roles of the AppRole method.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the role, which the server keeps in lower case.
+        type: str
+        required: true
+      mount:
+        description: Where the auth method is mounted, below C(auth/).
+        type: str
+        default: approle
+      role_id:
+        description: RoleID; if not stated, the server makes one.
+        type: str
+      bind_secret_id:
+        description: Whether a login needs a SecretID.
+        type: bool
+      local_secret_ids:
+        description: Whether SecretIDs stay in this cluster; decided when the role is created.
+        type: bool
+      secret_id_bound_cidrs:
+        description: Networks that a login may come from.
+        type: list
+        elements: str
+      secret_id_num_uses:
+        description: How many logins a SecretID is good for; V(0) is without limit.
+        type: int
+      secret_id_ttl:
+        description: Lifetime of a SecretID, in seconds or with a unit such as V(10m).
+        type: str
+      token_ttl:
+        description: Lifetime of a token at first, in seconds or with a unit such as V(1h).
+        type: str
+      token_max_ttl:
+        description: Age beyond which a token cannot be renewed, in seconds or with a unit.
+        type: str
+      token_policies:
+        description: Policies that a token gets; an empty list clears them.
+        type: list
+        elements: str
+      token_bound_cidrs:
+        description: Networks that a token may be used from.
+        type: list
+        elements: str
+      token_explicit_max_ttl:
+        description: Age beyond which a token ends whatever else is said.
+        type: str
+      token_no_default_policy:
+        description: Whether a token goes without the policy C(default).
+        type: bool
+      token_num_uses:
+        description: How many requests a token is good for; V(0) is without limit.
+        type: int
+      token_period:
+        description: Renewal period of a periodic token; the mount's maximum caps it.
+        type: str
+      token_strictly_bind_ip:
+        description: Whether a token is bound to the address that logged in, where the server knows
+          that.
+        type: bool
+      token_type: *token_type
+  cert_roles:
+    description:
+      - Roles of the certificate method.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the role, which the server keeps in lower case.
+        type: str
+        required: true
+      mount:
+        description: Where the auth method is mounted, below C(auth/).
+        type: str
+        default: cert
+      certificate:
+        description: CA certificates, as text in PEM format, that must have signed a client
+          certificate.
+        type: str
+      display_name:
+        description: Name of its tokens in logs.
+        type: str
+      allowed_common_names:
+        description: Common names that are admitted; globs are possible.
+        type: list
+        elements: str
+      allowed_dns_sans:
+        description: DNS names that are admitted.
+        type: list
+        elements: str
+      allowed_email_sans:
+        description: E-mail addresses that are admitted.
+        type: list
+        elements: str
+      allowed_names:
+        description: Names of any sort that are admitted.
+        type: list
+        elements: str
+      allowed_organizational_units:
+        description: Organizational units that are admitted.
+        type: list
+        elements: str
+      allowed_uri_sans:
+        description: URIs that are admitted.
+        type: list
+        elements: str
+      required_extensions:
+        description: Extensions that a certificate must have, as OID:value.
+        type: list
+        elements: str
+      token_ttl:
+        description: Lifetime of a token at first, in seconds or with a unit such as V(1h).
+        type: str
+      token_max_ttl:
+        description: Age beyond which a token cannot be renewed, in seconds or with a unit.
+        type: str
+      token_policies:
+        description: Policies that a token gets; an empty list clears them.
+        type: list
+        elements: str
+      token_bound_cidrs:
+        description: Networks that a token may be used from.
+        type: list
+        elements: str
+      token_explicit_max_ttl:
+        description: Age beyond which a token ends whatever else is said.
+        type: str
+      token_no_default_policy:
+        description: Whether a token goes without the policy C(default).
+        type: bool
+      token_num_uses:
+        description: How many requests a token is good for; V(0) is without limit.
+        type: int
+      token_period:
+        description: Renewal period of a periodic token; the mount's maximum caps it.
+        type: str
+      token_strictly_bind_ip:
+        description: Whether a token is bound to the address that logged in, where the server knows
+          that.
+        type: bool
+      token_type: *token_type
+  purge:
+    description:
+      - What to remove because it is not declared in this call.
+      - Built-in policies, and the policies and the role that the caller's own token comes from, are
+        never removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of object.
+        type: str
+        choices: [policy, approle, cert role]
+        required: true
+      prefix:
+        description:
+          - Beginning of the names of the objects that this call owns; an empty one is refused.
+          - For roles the mount comes first, as in V(approle/svc-).
+        type: str
+        required: true
+  concurrency:
+    description: How many requests are under way at a time.
+    type: int
+    default: 8
+seealso:
+  - module: tamshai.phoenix.vault_approle
+  - module: tamshai.phoenix.vault_kv
+"""
+
+EXAMPLES = r"""
+- name: A key-value store, a policy and a role
+  tamshai.phoenix.vault_config:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    token: "{{ login.token }}"
+    auth_methods:
+      - {path: approle, type: approle}
+    secret_engines:
+      - path: tamshai
+        type: kv
+        options: {version: "2"}
+        kv: {max_versions: 10}
+    policies:
+      - name: mcp-hr
+        text: |
+          path "tamshai/data/mcp-hr" {
+            capabilities = ["read"]
+          }
+    approles:
+      - name: mcp-hr
+        role_id: mcp-hr-role-id-tamshai-v1
+        token_policies: [mcp-hr]
+        token_ttl: 1h
+        token_max_ttl: 4h
+        secret_id_ttl: 10m
+        secret_id_num_uses: 1
+
+- name: Remove what this play once made and no longer declares
+  tamshai.phoenix.vault_config:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    token: "{{ login.token }}"
+    policies: "{{ service_policies }}"
+    purge:
+      - {kind: policy, prefix: svc-}
+"""
+
+RETURN = r"""
+objects:
+  description: Every declared or removed object with what became of it, or in check mode would.
+  returned: success, and failure with RV(ignore:vault_error=ignored_field)
+  type: list
+  elements: dict
+  contains:
+    kind:
+      description: Kind of object.
+      type: str
+      sample: approle
+    name:
+      description: Its key; for roles the mount comes first.
+      type: str
+      sample: approle/mcp-hr
+    verdict:
+      description:
+        - V(unchanged), V(created), V(updated), V(deleted) or V(ignored by the server).
+      type: str
+      sample: updated
+    fields:
+      description: The settings that differed.
+      type: list
+      elements: str
+      sample: [token_ttl]
+    warnings:
+      description: What the server had to say about the write.
+      type: list
+      elements: str
+      sample: []
+counts:
+  description: How many objects got each verdict.
+  returned: success
+  type: dict
+  sample: {unchanged: 13, updated: 1}
+server_version:
+  description: Version of the server, where it was asked for.
+  returned: success
+  type: str
+  sample: 2.7.2
+"""
+
+from collections import Counter
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import kinds
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
+    client_from,
+    connection_spec,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import argument_spec
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.reconcile import (
+    Purge,
+    reconcile,
+)
+
+OPTIONS: dict[str, type[kinds.Kind]] = {
+    "audit_devices": kinds.AuditDevices,
+    "auth_methods": kinds.AuthMethods,
+    "secret_engines": kinds.SecretEngines,
+    "policies": kinds.Policies,
+    "approles": kinds.AppRoles,
+    "cert_roles": kinds.CertRoles,
+}
+PURGED = ("policy", "approle", "cert role")
+STATED = {"type": {"required": True}, "text": {"required": True}}
+
+
+def work(module: AnsibleModule) -> Result:
+    options = module.params
+    declared: dict[type[kinds.Kind], Any] = {
+        kind: options[option] for option, kind in OPTIONS.items()
+    }
+    declared[kinds.KvConfigs] = [
+        {"path": engine["path"], **engine["kv"]}
+        for engine in options["secret_engines"]
+        if engine.get("kv")
+    ]
+    purges = [Purge(purge["kind"], purge["prefix"]) for purge in options["purge"]]
+    with client_from(module, workers=options["concurrency"]) as client:
+        done = reconcile(client, declared, purges=purges, check_mode=module.check_mode)
+        return Result(
+            done.plan,
+            objects=[outcome.as_dict() for outcome in done.outcomes],
+            counts=dict(Counter(outcome.verdict for outcome in done.outcomes)),
+            server_version=client.version,
+        )
+
+
+def _list_of(suboptions: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "list", "elements": "dict", "default": [], "options": suboptions}
+
+
+def _suboptions(kind: type[kinds.Kind]) -> dict[str, Any]:
+    spec = argument_spec(kind.fields)
+    for name, change in STATED.items():
+        if name in spec:
+            spec[name] = {**spec[name], **change}
+    return spec
+
+
+def main() -> None:
+    path = {"path": {"type": "str", "required": True}}
+    name = {"name": {"type": "str", "required": True}}
+    kv = {"kv": {"type": "dict", "options": argument_spec(kinds.KvConfigs.fields)}}
+    identity: dict[str, dict[str, Any]] = {
+        "audit_devices": path,
+        "auth_methods": path,
+        "secret_engines": path | kv,
+        "policies": name,
+        "approles": name | {"mount": {"type": "str", "default": "approle"}},
+        "cert_roles": name | {"mount": {"type": "str", "default": "cert"}},
+    }
+    spec = connection_spec()
+    for option, kind in OPTIONS.items():
+        spec[option] = _list_of({**identity[option], **_suboptions(kind)})
+    spec["purge"] = _list_of(
+        {
+            "kind": {"type": "str", "choices": list(PURGED), "required": True},
+            "prefix": {"type": "str", "required": True},
+        }
+    )
+    spec["concurrency"] = {"type": "int", "default": 8}
+    run(spec, work)
+
+
+if __name__ == "__main__":
+    main()
