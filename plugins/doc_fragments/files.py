@@ -14,9 +14,11 @@ options:
   certs_dir:
     description:
       - Directory of all bundles on the machine where the module runs.
-      - A bundle is C(<name>/current/) with C(tls.crt) (the certificate and its issuing authority), C(tls.key), C(ca.crt)
-        (the root) and C(tls.pem) (key and certificates in one file); C(current) is a symbolic link to C(versions/<serial>).
-      - A certificate named C(<service>.<login>) has its bundle at C(<service>/clients/<login>/current/).
+      - A bundle is C(<name>/current/) with C(tls.crt) (the certificate and its issuing authority),
+        C(tls.key), C(ca.crt) (the root) and C(tls.pem) (key and certificates in one file);
+        C(current) is a symbolic link to C(versions/<serial>).
+      - A certificate named C(<service>.<login>) has its bundle at
+        C(<service>/clients/<login>/current/).
     type: path
     default: /opt/tamshai/certs
 notes:

@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Module pki_cert."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -11,22 +13,30 @@ author: tamshai.phoenix contributors (@tamshai)
 short_description: Certificates of the estate's own authority
 version_added: 0.1.0
 description:
-  - Keeps a root authority and an issuing authority on the control node, and issues certificates for services and hosts.
-  - Private keys of services are made on the machine that uses them and never leave it. That machine makes requests
-    (O(state=requested)), the control node signs them (O(state=signed)), the machine checks and swaps them in (O(state=installed)).
+  - Keeps a root authority and an issuing authority on the control node, and issues certificates for
+    services and hosts.
+  - Private keys of services are made on the machine that uses them and never leave it. That machine
+    makes requests
+    (O(state=requested)), the control node signs them (O(state=signed)), the machine checks and
+    swaps them in (O(state=installed)).
     Each step handles all certificates of the estate in one call.
-  - A certificate request proves possession of its key and nothing else. Names and usages of a certificate come from O(certificates).
+  - A certificate request proves possession of its key and nothing else. Names and usages of a
+    certificate come from O(certificates).
   - Nothing is made while nothing is due, and nothing in check mode.
 options:
   state:
     description:
-      - V(authority) makes everything that the control node needs, root, issuing authority, revocation lists,
+      - V(authority) makes everything that the control node needs, root, issuing authority,
+        revocation lists,
         and O(certificates) of the control node itself.
       - V(ca) makes the root alone.
-      - V(intermediate) makes the issuing authority under an existing root, or a new one when it is due for renewal.
+      - V(intermediate) makes the issuing authority under an existing root, or a new one when it is
+        due for renewal.
       - V(crl) revokes what O(revoke) names and keeps both revocation lists fresh.
-      - V(leaf) makes O(certificates) in O(certs_dir) on the machine of the authority, with their keys.
-      - V(requested) finds out which of O(certificates) are due in O(certs_dir), stages keys and returns requests.
+      - V(leaf) makes O(certificates) in O(certs_dir) on the machine of the authority, with their
+        keys.
+      - V(requested) finds out which of O(certificates) are due in O(certs_dir), stages keys and
+        returns requests.
       - V(signed) issues a certificate for each of O(requests).
       - V(installed) joins O(bundles) with the staged keys, checks all of them and swaps them in.
     type: str
@@ -39,7 +49,8 @@ options:
     type: path
   passphrase:
     description:
-      - Encrypts the private keys of both authorities (PKCS 8, scrypt, AES-256), at least 12 characters.
+      - Encrypts the private keys of both authorities (PKCS 8, scrypt, AES-256), at least 12
+        characters.
       - Required by every O(state) but V(requested) and V(installed).
     type: str
   organization:
@@ -49,7 +60,8 @@ options:
     type: str
   permitted:
     description:
-      - Names that the authorities may certify, as critical name constraints; a kind that is left out is not permitted at all.
+      - Names that the authorities may certify, as critical name constraints; a kind that is left
+        out is not permitted at all.
       - Required by O(state=authority), O(state=ca) and O(state=intermediate).
     type: dict
     suboptions:
@@ -73,7 +85,8 @@ options:
     type: str
     default: 3650d
   issuing_lifetime:
-    description: How long a new issuing authority is valid; the next one is made when a third of that is left.
+    description: How long a new issuing authority is valid; the next one is made when a third of
+      that is left.
     type: str
     default: 1095d
   crl_lifetime:
@@ -122,13 +135,15 @@ options:
         type: str
         choices: [ecdsa-p256, ecdsa-p384, rsa-3072, rsa-4096]
       uid:
-        description: Number of the account that owns the files; the user who runs the module where it is not given.
+        description: Number of the account that owns the files; the user who runs the module where
+          it is not given.
         type: int
       gid:
         description: Number of the group of the files.
         type: int
       path:
-        description: Directory of the bundle, accepted so that entries of the estate's model fit; O(certificates[].name) decides.
+        description: Directory of the bundle, accepted so that entries of the estate's model fit;
+          O(certificates[].name) decides.
         type: str
       service:
         description: Service that uses the certificate, empty for none.
@@ -152,7 +167,8 @@ options:
     type: str
     default: 90d
   renew_before:
-    description: How long before its end a certificate is due for renewal, a third of O(lifetime) where it is not given.
+    description: How long before its end a certificate is due for renewal, a third of O(lifetime)
+      where it is not given.
     type: str
   renew:
     description: Whether to make new certificates and keys even though none is due.
@@ -160,12 +176,14 @@ options:
     default: false
   in_memory:
     description:
-      - Whether to insist on O(certs_dir) being a memory file system, for O(state=requested) and O(state=installed).
+      - Whether to insist on O(certs_dir) being a memory file system, for O(state=requested) and
+        O(state=installed).
       - Where it is not, no key is made.
     type: bool
     default: false
   host:
-    description: Name of the machine that certificates are for, which the list of issued certificates notes.
+    description: Name of the machine that certificates are for, which the list of issued
+      certificates notes.
     type: str
     default: ''
   root_certificate:
@@ -189,7 +207,8 @@ options:
         type: str
         required: true
       time:
-        description: Time by the clock of the machine that made the request; more than five minutes off is refused.
+        description: Time by the clock of the machine that made the request; more than five minutes
+          off is refused.
         type: str
         required: true
   bundles:
@@ -214,14 +233,17 @@ options:
         type: str
         required: true
   revoke:
-    description: Names or serial numbers of certificates to revoke, for O(state=crl); a name means all of that name.
+    description: Names or serial numbers of certificates to revoke, for O(state=crl); a name means
+      all of that name.
     type: list
     elements: str
     default: []
   save_command:
     description:
-      - Command that keeps an encrypted copy of O(certs_dir), for O(state=requested) and O(state=installed).
-      - It is called with the argument C(save) after a change, with C(check) to find out whether the copy is up to date
+      - Command that keeps an encrypted copy of O(certs_dir), for O(state=requested) and
+        O(state=installed).
+      - It is called with the argument C(save) after a change, with C(check) to find out whether the
+        copy is up to date
         (exit status 0 yes, 3 no).
     type: list
     elements: str
@@ -299,12 +321,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was done, or would be in check mode, each with kind, name, action and a note why.
+  description: What was done, or would be in check mode, each with kind, name, action and a note
+    why.
   type: list
   elements: dict
   returned: success
 certificates:
-  description: The certificates as they are after O(state=requested), O(state=leaf) and O(state=authority).
+  description: The certificates as they are after O(state=requested), O(state=leaf) and
+    O(state=authority).
   type: list
   elements: dict
   returned: O(state=requested), O(state=leaf), O(state=authority)
@@ -316,7 +340,8 @@ certificates:
       description: The bundle's C(current).
       type: str
     serial:
-      description: Serial number, 40 hexadecimal digits in lower case, empty where there is no certificate yet.
+      description: Serial number, 40 hexadecimal digits in lower case, empty where there is no
+        certificate yet.
       type: str
     not_after:
       description: End of validity, RFC 3339 in UTC, empty where there is no certificate yet.
@@ -330,17 +355,20 @@ requests:
   elements: dict
   returned: O(state=requested)
 bundles:
-  description: The certificates issued, each with its issuing authority and the root, in PEM; empty in check mode.
+  description: The certificates issued, each with its issuing authority and the root, in PEM; empty
+    in check mode.
   type: list
   elements: dict
   returned: O(state=signed)
 swapped:
-  description: Bundles that were swapped in, each with name, serial, before (the serial until then), service, reload, reload_signal.
+  description: Bundles that were swapped in, each with name, serial, before (the serial until then),
+    service, reload, reload_signal.
   type: list
   elements: dict
   returned: O(state=installed)
 pending:
-  description: Names of certificates whose consumer has not been proven to serve them since they were swapped in.
+  description: Names of certificates whose consumer has not been proven to serve them since they
+    were swapped in.
   type: list
   elements: str
   returned: O(state=requested), O(state=installed)
@@ -355,11 +383,13 @@ issuing_certificate:
 """
 
 import os
-from datetime import datetime, timezone
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
     PhoenixError,
@@ -386,6 +416,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.bundle impor
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.declaration import (
     KEY_TYPES,
     USAGES,
+    Declaration,
     Lifetime,
     parse_all,
 )
@@ -479,85 +510,157 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
+@dataclass
+class Job:
+    """A module run: parameters parsed once, and what the states share."""
+
+    module: AnsibleModule
+    plan: Plan
+    now: datetime
+    lifetime: Lifetime
+    declared: dict[str, Declaration]
+    tree: Tree
+
+    @property
+    def given(self) -> dict[str, Any]:
+        return dict(self.module.params)
+
+    @property
+    def check(self) -> bool:
+        return bool(self.module.check_mode)
+
+    def trusted(self) -> Any:
+        """The root that was given, ``None`` where there is none yet."""
+        pem = self.given["root_certificate"].encode()
+        return keys.load_certificate(pem, "root_certificate") if pem else None
+
+    def authority(self) -> Authority:
+        directory = Path(self.given["state_dir"]) / "ca"
+        return Authority(directory, self.given["passphrase"].encode("utf-8"))
+
+    def result(self, **values: Any) -> Result:
+        return Result(self.plan, changes=self.plan.summary(), **values)
+
+
 def work(module: AnsibleModule) -> Result:
-    require(module, "cryptography", CRYPTOGRAPHY_ERROR)
+    """Parse what was given, and hand over to the state."""
     given = module.params
-    plan = Plan()
-    now = datetime.now(timezone.utc)
-    lifetime = Lifetime.parse(given["lifetime"], given["renew_before"])
-    declared = parse_all(given["certificates"], given["key_type"])
-    tree = Tree(Path(given["certs_dir"]))
-    root = given["root_certificate"].encode()
-    trusted = keys.load_certificate(root, "root_certificate") if root else None
-    check = module.check_mode
+    job = Job(
+        module=module,
+        plan=Plan(),
+        now=datetime.now(UTC),
+        lifetime=Lifetime.parse(given["lifetime"], given["renew_before"]),
+        declared=parse_all(given["certificates"], given["key_type"]),
+        tree=Tree(Path(given["certs_dir"])),
+    )
+    if CRYPTOGRAPHY_ERROR and job.check and given["state"] == "requested":
+        return _unpredictable(job)
+    require(module, "cryptography", CRYPTOGRAPHY_ERROR)
+    if given["in_memory"] and not job.check:
+        job.tree.check_in_memory()
+    states = {"requested": _requested, "signed": _signed, "installed": _installed}
+    return states.get(given["state"], _on_control_node)(job)
 
-    if given["in_memory"] and not check:
-        tree.check_in_memory()
-    if given["state"] == "requested":
-        found, requests = flow.request(
-            tree, declared, trusted, now, lifetime, plan, renew=given["renew"], check=check
-        )
-        _save(module, plan)
-        return _result(plan, certificates=_states(tree, found), requests=requests,
-                       pending=sorted(tree.pending()))
-    if given["state"] == "installed":
-        swapped = flow.install(
-            tree, given["bundles"], declared, now, plan, trusted=trusted, check=check
-        )
-        _save(module, plan)
-        return _result(plan, swapped=swapped, pending=sorted(tree.pending()))
 
-    state_dir = Path(given["state_dir"])
-    authority = Authority(state_dir / "ca", given["passphrase"].encode("utf-8"))
-    if given["state"] == "signed":
-        bundles = flow.sign(
-            authority,
-            given["requests"],
-            declared,
-            now,
-            lifetime,
-            plan,
-            host=given["host"],
-            check=check,
-        )
-        return _result(plan, bundles=bundles)
+def _requested(job: Job) -> Result:
+    found, requests = flow.request(
+        job.tree,
+        job.declared,
+        job.trusted(),
+        job.now,
+        job.lifetime,
+        job.plan,
+        renew=job.given["renew"],
+        check=job.check,
+    )
+    _save(job)
+    return job.result(
+        certificates=_states(job.tree, found),
+        requests=requests,
+        pending=sorted(job.tree.pending()),
+    )
 
-    values: dict[str, Any] = {}
+
+def _unpredictable(job: Job) -> Result:
+    """A host that is still to get the library has no certificates that could be looked at."""
+    job.module.warn(
+        "the Python library cryptography is not there yet: certificates count as missing"
+    )
+    found = [flow.Assessment(wanted, None, "there is none yet") for wanted in job.declared.values()]
+    for item in found:
+        flow.plan_leaf(job.plan, item)
+    return job.result(certificates=_states(job.tree, found), requests=[], pending=[])
+
+
+def _signed(job: Job) -> Result:
+    bundles = flow.sign(
+        job.authority(),
+        job.given["requests"],
+        job.declared,
+        job.now,
+        job.lifetime,
+        job.plan,
+        host=job.given["host"],
+        check=job.check,
+    )
+    return job.result(bundles=bundles)
+
+
+def _installed(job: Job) -> Result:
+    swapped = flow.install(
+        job.tree,
+        job.given["bundles"],
+        job.declared,
+        job.now,
+        job.plan,
+        trusted=job.trusted(),
+        check=job.check,
+    )
+    _save(job)
+    return job.result(swapped=swapped, pending=sorted(job.tree.pending()))
+
+
+def _on_control_node(job: Job) -> Result:
+    given, authority = job.given, job.authority()
     steps = _STEPS[given["state"]]
+    values: dict[str, Any] = {}
     makes = tuple(step for step in steps if step in ("root", "issuing"))
     if makes:
-        flow.ensure_authority(authority, _settings(given), now, plan, steps=makes, check=check)
+        flow.ensure_authority(
+            authority, _settings(given), job.now, job.plan, steps=makes, check=job.check
+        )
     if "leaves" in steps:
-        if "root" in steps:
-            tree = Tree(state_dir / "certs")
+        # An authority keeps those of its own machine beside it.
+        tree = Tree(Path(given["state_dir"]) / "certs") if makes else job.tree
         found = flow.ensure_leaves(
             authority,
             tree,
-            declared,
-            now,
-            lifetime,
-            plan,
+            job.declared,
+            job.now,
+            job.lifetime,
+            job.plan,
             renew=given["renew"],
             host=given["host"],
-            check=check,
+            check=job.check,
         )
         values["certificates"] = _states(tree, found)
-        if "root" in steps:
-            flow.link_leaves(tree, state_dir, declared, plan, check=check)
+        if makes:
+            place = Path(given["state_dir"])
+            flow.link_leaves(tree, place, job.declared, job.plan, check=job.check)
     if "crl" in steps:
         flow.ensure_revocation_lists(
             authority,
             seconds(given["crl_lifetime"]),
-            now,
-            plan,
+            job.now,
+            job.plan,
             revoke=given["revoke"],
-            check=check,
+            check=job.check,
         )
     for which in ("root", "issuing"):
         certificate = authority.certificate(which)
         pem = keys.certificate_pem(certificate).decode() if certificate else ""
         values[f"{which}_certificate"] = pem
-    return _result(plan, **values)
+    return job.result(**values)
 
 
 def _settings(given: dict[str, Any]) -> flow.AuthoritySettings:
@@ -583,31 +686,25 @@ def _states(tree: Tree, found: list[flow.Assessment]) -> list[dict[str, str]]:
     ]
 
 
-def _save(module: AnsibleModule, plan: Plan) -> None:
+def _save(job: Job) -> None:
     """Have the encrypted copy follow the bundles, whichever run has changed them."""
-    command = module.params["save_command"]
-    if not command or (module.check_mode and not os.access(command[0], os.X_OK)):
+    command = job.given["save_command"]
+    if not command or (job.check and not os.access(command[0], os.X_OK)):
         return
-    status, _out, error = module.run_command([*command, "check"])
+    status, _out, error = job.module.run_command([*command, "check"])
     if status == 0:
         return
     if status != _STALE:
-        if module.check_mode:
-            module.warn(f"cannot tell whether the copy of the bundles is up to date: {error}")
-            return
-        raise PhoenixError(f"the copy of the bundles cannot be checked: {error.strip()}")
-    plan.add("copy", "bundles", "update", note="the encrypted copy is behind")
-    if not module.check_mode:
-        status, _out, error = module.run_command([*command, "save"])
+        raise PhoenixError(f"the encrypted copy of the bundles cannot be checked: {error.strip()}")
+    job.plan.add("copy", "bundles", "update", note="the encrypted copy is behind")
+    if not job.check:
+        status, _out, error = job.module.run_command([*command, "save"])
         if status != 0:
             raise PhoenixError(f"the encrypted copy of the bundles is not saved: {error.strip()}")
 
 
-def _result(plan: Plan, **values: Any) -> Result:
-    return Result(plan, changes=plan.summary(), **values)
-
-
 def main() -> None:
+    """Entry point."""
     on_control_node = ["state_dir", "passphrase"]
     run(
         ARGUMENT_SPEC,

@@ -10,12 +10,12 @@ Works with ``cryptography`` 38 (Debian 12) and later.
 from __future__ import annotations
 
 import traceback
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     try:
         from cryptography import x509
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -34,7 +34,7 @@ else:
         CRYPTOGRAPHY_ERROR = traceback.format_exc()
         x509 = hashes = serialization = ec = padding = rsa = None
         Cipher = algorithms = modes = ExtendedKeyUsageOID = NameOID = None
-        InvalidSignature = Exception
+        InvalidSignature = UnsupportedAlgorithm = Exception
     else:
         CRYPTOGRAPHY_ERROR = None
 
@@ -44,6 +44,7 @@ __all__ = [
     "ExtendedKeyUsageOID",
     "InvalidSignature",
     "NameOID",
+    "UnsupportedAlgorithm",
     "algorithms",
     "ec",
     "hashes",
@@ -60,16 +61,16 @@ __all__ = [
 
 def utc(value: datetime) -> datetime:
     """A time with its zone; the library gave times without one until version 42."""
-    return value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 
 def not_before(certificate: Any) -> datetime:
     if hasattr(certificate, "not_valid_before_utc"):
-        return certificate.not_valid_before_utc
+        return utc(certificate.not_valid_before_utc)
     return utc(certificate.not_valid_before)
 
 
 def not_after(certificate: Any) -> datetime:
     if hasattr(certificate, "not_valid_after_utc"):
-        return certificate.not_valid_after_utc
+        return utc(certificate.not_valid_after_utc)
     return utc(certificate.not_valid_after)

@@ -27,7 +27,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,11 @@ _KEEP_EXPIRED = timedelta(days=365)
 
 def moment(value: datetime) -> str:
     """A time as RFC 3339 in UTC, seconds precision."""
-    return utc(value).astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc(value).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _parse_moment(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 @dataclass
@@ -215,7 +215,7 @@ class Authority:
         public = keys.certificate_pem(certificate)
         sealed = keys.encrypt_pem(key, self.passphrase)
         write_atomic(self.directory / f"{which}.key", sealed + public, mode=0o600)
-        self.publish(which, certificate)
+        self.publish(which)
 
     def published(self, which: str) -> bool:
         """Whether ``<which>.crt`` is the certificate that ``<which>.key`` holds."""
@@ -224,10 +224,12 @@ class Authority:
             self.directory / f"{which}.crt"
         ) == keys.certificate_pem(certificate)
 
-    def publish(self, which: str, certificate: Any) -> None:
-        write_atomic(
-            self.directory / f"{which}.crt", keys.certificate_pem(certificate), mode=0o600
-        )
+    def publish(self, which: str) -> None:
+        """Write ``<which>.crt`` once more."""
+        certificate = self.certificate(which)
+        if certificate is not None:
+            path = self.directory / f"{which}.crt"
+            write_atomic(path, keys.certificate_pem(certificate), mode=0o600)
 
     def index(self) -> Index:
         path = self.directory / "index.json"

@@ -99,7 +99,7 @@ class Tree:
     def current_serial(self, declared: Declaration) -> str | None:
         """The serial that ``current`` points to, whatever state that version is in."""
         try:
-            return Path(os.readlink(self.current(declared))).name
+            return self.current(declared).readlink().name
         except OSError:
             return None
 
@@ -198,12 +198,10 @@ class Tree:
         self._make_directory(fresh, 0o755)
         content = {"tls.crt": chain, "tls.key": key, "ca.crt": root, "tls.pem": key + chain}
         for name, data in content.items():
-            write_atomic(
-                fresh / name, data, mode=MODES[name], uid=declared.uid, gid=declared.gid
-            )
+            write_atomic(fresh / name, data, mode=MODES[name], uid=declared.uid, gid=declared.gid)
         target = base / "versions" / serial
         shutil.rmtree(target, ignore_errors=True)
-        os.rename(fresh, target)
+        fresh.rename(target)
         fsync_directory(target.parent)
         before = self.current_serial(declared)
         if before is not None and declared.reload != "none":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +61,15 @@ __all__ = [
     "ensure_revocation_lists",
     "install",
     "link_leaves",
+    "plan_leaf",
     "request",
     "sign",
 ]
 
 # The two keys that sign for years; twice the leaves' strength costs nothing at their pace.
 _AUTHORITY_KEY = "ecdsa-p384"
+
+_SHORTEST_PASSPHRASE = 12
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def request(
     for item in found:
         name = item.declared.name
         if item.due:
-            _plan_leaf(plan, item)
+            plan_leaf(plan, item)
         elif item.drift:
             plan.add("bundle", name, "update", note=f"owner or mode of {', '.join(item.drift)}")
         for serial in tree.surplus(item.declared):
@@ -320,9 +323,7 @@ def ensure_leaves(
     root = authority.certificate("root")
     if not check:
         tree.root.mkdir(parents=True, exist_ok=True)
-    found, requests = request(
-        tree, declared, root, now, lifetime, inner, renew=renew, check=check
-    )
+    found, requests = request(tree, declared, root, now, lifetime, inner, renew=renew, check=check)
     plan.changes.extend(inner)
     if requests:
         bundles = sign(authority, requests, declared, now, lifetime, Plan(), host=host)
@@ -360,65 +361,47 @@ def ensure_authority(
     *,
     steps: tuple[str, ...] = ("root", "issuing"),
     check: bool = False,
-) -> dict[str, Any]:
+) -> None:
     """Make the root and the issuing authority where they are missing or, the latter, too old.
 
     :raises PhoenixError: for what must not be repaired by making a new one: a lost or unreadable
         root, other name constraints than declared, a wrong passphrase.
     """
-    if len(authority.passphrase) < 12:
+    if len(authority.passphrase) < _SHORTEST_PASSPHRASE:
         raise PhoenixError(
-            "the passphrase of the authority's keys is missing or shorter than 12 characters",
+            "the passphrase of the authority's keys is missing or shorter than "
+            f"{_SHORTEST_PASSPHRASE} characters",
             hint="Set phoenix_state_passphrase.",
         )
     root, issuing = authority.certificate("root"), authority.certificate("issuing")
-    make_root = root is None and "root" in steps
-    if root is not None:
-        _check_root(root, settings.constraints, now)
-    elif "root" not in steps:
-        raise PhoenixError(f"there is no root authority in {authority.directory}")
-    elif issuing is not None or authority.index().certificates:
-        raise PhoenixError(
-            f"{authority.directory}/root.key is missing, and certificates of it have been issued",
-            hint="Restore it; or move the directory away for a new root that nobody trusts yet.",
-        )
-    if make_root:
+    make_root = "root" in steps and root is None
+    _plan_root(authority, settings, make_root, now, plan)
+    why = _issuing_due(root, issuing, settings, now) if "issuing" in steps else ""
+    if why:
         plan.add(
             "authority",
-            "root",
-            "create",
-            after={"lifetime": settings.root_lifetime, **settings.constraints.public()},
+            "issuing",
+            "create" if issuing is None else "rotate",
+            before=None if issuing is None else _public(issuing),
+            after={"lifetime": settings.issuing.seconds, **settings.constraints.public()},
+            note=why,
         )
-    why = ""
-    if "issuing" in steps:
-        why = _issuing_due(root, issuing, settings, now)
-        if why:
-            plan.add(
-                "authority",
-                "issuing",
-                "create" if issuing is None else "rotate",
-                before=None if issuing is None else _public(issuing),
-                after={"lifetime": settings.issuing.seconds, **settings.constraints.public()},
-                note=why,
-            )
-    for which in ("root", "issuing"):
-        if not authority.published(which):
-            plan.add("file", f"{which}.crt", "update", note="not the certificate of the key")
     if not make_root:
         # The one whose key is needed next. A wrong passphrase shows now, not at a renewal.
         authority.signer("root" if why or issuing is None else "issuing")
+    stale = [which for which in ("root", "issuing") if not authority.published(which)]
+    for which in stale:
+        plan.add("file", f"{which}.crt", "update", note="not the certificate of the key")
     if check:
-        return {"root": root, "issuing": issuing}
+        return
     authority.prepare()
     with authority.lock():
         if make_root:
-            root = _make_root(authority, settings, now)
+            _make_root(authority, settings, now)
         if why:
-            issuing = _make_issuing(authority, settings, now)
-        for which, certificate in (("root", root), ("issuing", issuing)):
-            if certificate is not None and not authority.published(which):
-                authority.publish(which, certificate)
-    return {"root": root, "issuing": issuing}
+            _make_issuing(authority, settings, now)
+        for which in stale:
+            authority.publish(which)
 
 
 def ensure_revocation_lists(
@@ -488,10 +471,29 @@ def _list_due(
     if found is None or certificate is None or not verify.signed_by(found, certificate):
         return True
     ends = getattr(found, "next_update_utc", None) or utc(found.next_update)
-    wanted = {serial for serial, _ in index.revoked(
-        issue.serial_text(certificate.serial_number), now)}
+    wanted = {
+        serial for serial, _ in index.revoked(issue.serial_text(certificate.serial_number), now)
+    }
     listed = {entry.serial_number for entry in found}
     return now > ends - timedelta(seconds=lifetime // 3) or not wanted <= listed
+
+
+def _plan_root(
+    authority: Authority, settings: AuthoritySettings, make: bool, now: datetime, plan: Plan
+) -> None:
+    root = authority.certificate("root")
+    if root is not None:
+        _check_root(root, settings.constraints, now)
+    elif not make:
+        raise PhoenixError(f"there is no root authority in {authority.directory}")
+    elif authority.certificate("issuing") is not None or authority.index().certificates:
+        raise PhoenixError(
+            f"{authority.directory}/root.key is missing, and certificates of it have been issued",
+            hint="Restore it; or move the directory away for a new root that nobody trusts yet.",
+        )
+    else:
+        after = {"lifetime": settings.root_lifetime, **settings.constraints.public()}
+        plan.add("authority", "root", "create", after=after)
 
 
 def _check_root(root: Any, constraints: Constraints, now: datetime) -> None:
@@ -524,7 +526,7 @@ def _issuing_due(
     return ""
 
 
-def _make_root(authority: Authority, settings: AuthoritySettings, now: datetime) -> Any:
+def _make_root(authority: Authority, settings: AuthoritySettings, now: datetime) -> None:
     key = keys.make_key(_AUTHORITY_KEY)
     root = issue.make_authority(
         key=key,
@@ -536,10 +538,9 @@ def _make_root(authority: Authority, settings: AuthoritySettings, now: datetime)
         lifetime=timedelta(seconds=settings.root_lifetime),
     )
     authority.save("root", root, key)
-    return root
 
 
-def _make_issuing(authority: Authority, settings: AuthoritySettings, now: datetime) -> Any:
+def _make_issuing(authority: Authority, settings: AuthoritySettings, now: datetime) -> None:
     root = authority.signer("root")
     key = keys.make_key(_AUTHORITY_KEY)
     made = issue.make_authority(
@@ -557,10 +558,10 @@ def _make_issuing(authority: Authority, settings: AuthoritySettings, now: dateti
     index.record("issuing", made, root[0], now)
     authority.save_index(index)
     authority.save("issuing", made, key)
-    return made
 
 
-def _plan_leaf(plan: Plan, item: Assessment) -> None:
+def plan_leaf(plan: Plan, item: Assessment) -> None:
+    """Plan a new certificate for one that is due."""
     plan.add(
         "certificate",
         item.declared.name,
@@ -573,7 +574,7 @@ def _plan_leaf(plan: Plan, item: Assessment) -> None:
 
 def _check_time(name: str, text: str | None, now: datetime) -> None:
     try:
-        there = datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        there = datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise PhoenixError(f"certificate {name}: the request does not say its time") from None
     if abs(now - there) > issue.BACKDATE:

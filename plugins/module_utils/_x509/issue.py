@@ -18,6 +18,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509._lib import (
     ExtendedKeyUsageOID,
     NameOID,
+    UnsupportedAlgorithm,
     ec,
     hashes,
     not_after,
@@ -142,7 +143,7 @@ def check_request(pem: str, declared: Declaration) -> Any:
         request = x509.load_pem_x509_csr(pem.encode("utf-8"))
         public = request.public_key()
         genuine = request.is_signature_valid
-    except Exception as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PhoenixError(
             f"certificate {name}: not a certificate request ({type(error).__name__})"
         ) from None
@@ -228,9 +229,7 @@ def make_revocation_list(
         .last_update(max(now - BACKDATE, not_before(authority)))
         .next_update(now + lifetime)
         .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(
-            _authority_key_identifier(issuer, authority.public_key()), critical=False
-        )
+        .add_extension(_authority_key_identifier(issuer, authority.public_key()), critical=False)
     )
     for serial, at in revoked:
         builder = builder.add_revoked_certificate(

@@ -17,6 +17,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509._lib import (
     Cipher,
+    UnsupportedAlgorithm,
     algorithms,
     ec,
     modes,
@@ -85,17 +86,15 @@ def fingerprint(key: Any) -> str:
 
 
 def _public_der(key: Any) -> bytes:
-    return key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    return bytes(key.public_bytes(serialization.Encoding.DER, kind))
 
 
 def key_pem(key: Any) -> bytes:
     """The key in clear: for files in memory that only its owner may read."""
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+    clear = serialization.NoEncryption()
+    return bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, clear)
     )
 
 
@@ -162,7 +161,7 @@ def load_key(pem: bytes, what: str, passphrase: bytes | None = None) -> Any:
         )
     try:
         return serialization.load_pem_private_key(blocks[0], passphrase)
-    except Exception as error:  # the library raises ValueError, TypeError and its own
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if encrypted:
             raise PhoenixError(
                 f"the passphrase does not open {what}",
@@ -174,7 +173,7 @@ def load_key(pem: bytes, what: str, passphrase: bytes | None = None) -> Any:
 
 
 def certificate_pem(certificate: Any) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
+    return bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def load_certificates(pem: bytes, what: str) -> list[Any]:
@@ -187,7 +186,7 @@ def load_certificates(pem: bytes, what: str) -> list[Any]:
         raise PhoenixError(f"{what} holds no certificate")
     try:
         return [x509.load_pem_x509_certificate(block) for block in blocks]
-    except Exception as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise PhoenixError(
             f"{what} holds a certificate that cannot be read ({type(error).__name__})"
         ) from None

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names in certificates and the name constraints of RFC 5280 section 4.2.1.10, as pure functions."""
+"""Names in certificates and name constraints (RFC 5280 section 4.2.1.10), as pure functions."""
 
 from __future__ import annotations
 
@@ -150,8 +150,7 @@ class Constraints:
             all(other.permits_dns(name) for name in self.dns)
             and all(
                 any(
-                    network.version == outer.version
-                    and network.subnet_of(outer)  # type: ignore[arg-type]
+                    network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
                     for outer in other.ips
                 )
                 for network in self.ips

@@ -141,7 +141,7 @@ def _value(certificate: Any, kind: Any) -> Any:
 
 
 def _subject(certificate: Any) -> str:
-    return certificate.subject.rfc4514_string()
+    return str(certificate.subject.rfc4514_string())
 
 
 def _date(value: datetime) -> str:
