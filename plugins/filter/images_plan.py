@@ -20,12 +20,17 @@ def images_plan(
     files: str,
     wanted: list[str] | None = None,
     repository: str = "tamshai",
-    common: str = "",
+    builders: dict[str, str] | None = None,
     refresh: str = "",
 ) -> list[dict[str, Any]]:
     try:
         return plan_images(
-            recipes, files, wanted=wanted, repository=repository, common=common, refresh=refresh
+            recipes,
+            files,
+            wanted=wanted,
+            repository=repository,
+            builders=builders,
+            refresh=refresh,
         )
     except PhoenixError as error:
         raise AnsibleFilterError(" ".join(filter(None, [error.message, error.hint]))) from error

@@ -4,9 +4,8 @@
 
 """From a table of image recipes to an ordered list of builds, each tagged by its content.
 
-A tag is a digest over everything that goes into an image: the recipe, the files that it copies,
-the lock files of what it fetches, the template of its Dockerfile and the tag of its base. Two
-trees with the same inputs name the same image, so an image that exists under its tag need not
+A tag is a digest over everything that goes into an image: its Dockerfile, the files that it
+copies, the lock files of what it fetches, how that is fetched, and the tag of its base. Two trees with the same inputs name the same image, so an image that exists under its tag need not
 be built, and a change anywhere in the chain renames all that stands on it.
 """
 
@@ -20,14 +19,16 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["RecipeError", "plan_images"]
+__all__ = ["RecipeError", "dockerfile", "plan_images"]
 
 TAG_LENGTH = 16
 
 _DEFAULTS: dict[str, Any] = {
     "base": "",
     "fetch": [],
+    "setup": [],
     "apt": [],
+    "cleanup": [],
     "env": {},
     "files": [],
     "run": [],
@@ -45,6 +46,15 @@ _FETCH_KEYS: dict[str, frozenset[str]] = {
     "mmdebstrap": frozenset({"kind", "dest", "suite", "security", "include", "hooks"}),
     "pypi": frozenset({"kind", "dest", "lock", "python"}),
 }
+# Kinds of source that are a whole root file system.
+_ROOTS = frozenset({"mmdebstrap"})
+_APT = """\
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q update
+apt-get -qy -o Dpkg::Options::=--force-unsafe-io install --no-install-recommends {packages}
+apt-get clean
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
+"""
 _FILE_KEYS = frozenset({"src", "dest", "owner", "fetched"})
 
 
@@ -58,7 +68,7 @@ def plan_images(
     *,
     wanted: Iterable[str] | None = None,
     repository: str = "tamshai",
-    common: str = "",
+    builders: Mapping[str, str] | None = None,
     refresh: str = "",
 ) -> list[dict[str, Any]]:
     """Return the builds that ``wanted`` needs, bases before what stands on them.
@@ -67,7 +77,7 @@ def plan_images(
     :arg files: Folder that ``files`` and ``lock`` paths are relative to.
     :arg wanted: Names to build; all of the table if it is left out.
     :arg repository: What the local names of the images start with.
-    :arg common: Text that is an input of every image, such as the Dockerfile's template.
+    :arg builders: Kind of ``fetch`` to a text that changes when its builder does.
     :arg refresh: Any text; a new one renames (so rebuilds) everything, for fresh packages.
     :raises RecipeError: names the recipe and key of what is wrong.
     """
@@ -86,13 +96,11 @@ def plan_images(
             )
         recipe = _normalise(name, recipes[name])
         base = add(recipe["base"], (*path, name), f"{name}.base") if recipe["base"] else None
-        inputs = _inputs(name, recipe, root)
+        text = dockerfile(recipe, base["reference"] if base else "")
         subject = {
-            # Where an image goes is no part of what it is.
-            "recipe": {k: v for k, v in recipe.items() if k not in ("push", "alias")},
-            "base": base["tag"] if base else "",
-            "files": {path: digest for path, _source, digest in inputs},
-            "common": common,
+            "dockerfile": text,
+            "fetch": [[fetch, (builders or {}).get(fetch["kind"], "")] for fetch in recipe["fetch"]],
+            "files": _inputs(name, recipe, root),
             "refresh": refresh,
         }
         tag = hashlib.sha256(_canonical(subject)).hexdigest()[:TAG_LENGTH]
@@ -102,6 +110,7 @@ def plan_images(
             "repository": f"{repository}/{name}",
             "reference": f"{repository}/{name}:{tag}",
             "base": base["reference"] if base else "",
+            "dockerfile": text,
             "recipe": recipe,
         }
         return builds[name]
@@ -109,6 +118,39 @@ def plan_images(
     for name in recipes if wanted is None else wanted:
         add(name, (), "images_wanted")
     return list(builds.values())
+
+
+def dockerfile(recipe: Mapping[str, Any], base: str) -> str:
+    """Return the Dockerfile of a recipe whose keys are all filled in.
+
+    What ``fetch`` brings lies in ``fetched/`` of the build context, the role's own files in
+    ``files/``. Secrets and host keys that a package makes when it is installed go in the same
+    layer (``cleanup``), so that they are in none.
+    """
+    lines: list[str] = [f"FROM {base or 'scratch'}"]
+    if not base:
+        lines += [f"ADD fetched/{f['dest']} /" for f in recipe["fetch"] if f["kind"] in _ROOTS]
+        lines += ["ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    packages = _APT.format(packages=" ".join(recipe["apt"])).splitlines() if recipe["apt"] else []
+    lines += _run([*recipe["setup"], *packages, *recipe["cleanup"]])
+    for copy in recipe["files"]:
+        owner = f"--chown={copy['owner']} " if copy.get("owner") else ""
+        folder = "fetched" if copy.get("fetched", False) else "files"
+        lines.append(f"COPY {owner}{folder}/{copy['src']} {copy['dest']}")
+    lines += _run(recipe["run"])
+    lines += [f"ENV {key}={json.dumps(str(value))}" for key, value in sorted(recipe["env"].items())]
+    for instruction, key in (("WORKDIR", "workdir"), ("STOPSIGNAL", "stop_signal")):
+        lines += [f"{instruction} {recipe[key]}"] if recipe[key] else []
+    lines += [f"VOLUME {json.dumps(recipe['volumes'])}"] if recipe["volumes"] else []
+    lines += [f"EXPOSE {' '.join(recipe['ports'])}"] if recipe["ports"] else []
+    lines += [f"USER {recipe['user']}"] if recipe["user"] else []
+    lines += [f"ENTRYPOINT {json.dumps(recipe['entrypoint'])}"] if recipe["entrypoint"] else []
+    lines += [f"CMD {json.dumps(recipe['command'])}"] if recipe["command"] else []
+    return "\n".join(lines) + "\n"
+
+
+def _run(commands: list[str]) -> list[str]:
+    return ["RUN " + " \\\n && ".join(commands)] if commands else []
 
 
 def _normalise(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,8 +183,8 @@ def _normalise(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _inputs(name: str, recipe: Mapping[str, Any], root: Path) -> list[tuple[str, Path, str]]:
-    """Every file that the recipe reads: (name relative to the folder, file, digest)."""
+def _inputs(name: str, recipe: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Every file that the recipe reads, relative to the folder, with its digest."""
     paths: list[tuple[str, str]] = []
     for index, copy in enumerate(recipe["files"]):
         if not copy.get("fetched", False):
@@ -150,15 +192,13 @@ def _inputs(name: str, recipe: Mapping[str, Any], root: Path) -> list[tuple[str,
     for index, fetch in enumerate(recipe["fetch"]):
         if fetch.get("lock"):
             paths.append((f"{name}.fetch[{index}].lock", fetch["lock"]))
-    result: list[tuple[str, Path, str]] = []
+    result: dict[str, str] = {}
     for where, path in paths:
         source = root / path
         if not source.exists():
             raise RecipeError(f"{where}: there is no {path} in {root}")
-        for file in _walk(source):
-            relative = str(file.relative_to(root))
-            result.append((relative, file, _digest(file)))
-    return sorted(result, key=lambda item: item[0])
+        result |= {str(file.relative_to(root)): _digest(file) for file in _walk(source)}
+    return result
 
 
 def _walk(source: Path) -> list[Path]:
