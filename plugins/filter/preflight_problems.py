@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filter plugin preflight_problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.plain import (
+    plain,
+    plain_inputs,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host.preflight import find
+
+DOCUMENTATION = r"""
+name: preflight_problems
+author: tamshai.phoenix contributors (@tamshai)
+version_added: 0.1.0
+short_description: List all that stands against a rebuild of a host
+description:
+  - Looks at the declared estate, image references, brought secrets, the control node and the host
+    at once, and names the host, the option, what was expected and what to do for each problem.
+  - No sentence holds the value of a secret.
+positional: host
+options:
+  _input:
+    description:
+      - What was seen, with the keys C(estate), C(secrets), C(images), C(passphrase), C(state_dir),
+        C(control), C(found), C(unreachable), C(ssh) and C(limits), as role
+        P(tamshai.phoenix.preflight#role) puts them together.
+    type: dict
+    required: true
+  host:
+    description: The name of the host in the inventory.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Fail with everything that is wrong
+  ansible.builtin.fail:
+    msg: "{{ problems | join('\n') }}"
+  when: problems | length > 0
+  vars:
+    problems: "{{ seen | tamshai.phoenix.preflight_problems(inventory_hostname) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One sentence for each problem; empty where nothing stands against a rebuild.
+  type: list
+  elements: str
+"""
+
+
+def preflight_problems(seen: Any, host: str) -> list[str]:
+    """Every problem of one host."""
+    known = {key: plain(seen[key]) for key in seen if key not in ("estate", "secrets")}
+    known["estate"] = plain_inputs(seen["estate"])
+    known["secrets"] = _secrets(seen["secrets"])
+    return find(str(host), known)
+
+
+def _secrets(secrets: Any) -> Any:
+    """Secrets, each with its value or why there is none: one bad template hides no other secret."""
+    if isinstance(secrets, str) or not hasattr(secrets, "__iter__") or isinstance(secrets, Mapping):
+        return plain(secrets)
+    result = []
+    for secret in secrets:
+        if not isinstance(secret, Mapping):
+            result.append(plain(secret))
+            continue
+        row = plain(secret, without=frozenset({"value"}))
+        try:
+            row["value"] = plain(secret.get("value"))
+        except Exception as error:  # noqa: BLE001 - whatever templating raises
+            # The words of the error may quote a value: its kind has to do.
+            row["error"] = f"look at its template ({type(error).__name__})"
+        result.append(row)
+    return result
+
+
+class FilterModule:
+    """What Ansible looks for in this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"preflight_problems": preflight_problems}
