@@ -60,7 +60,7 @@ types: bootstrap-python ## mypy, strict.
 
 .PHONY: docs
 docs: bootstrap-python ## Argument specs, defaults and README tables agree; every plugin's documentation builds.
-	@$(STAGE) docs scripts/check_docs.py
+	@$(STAGE) docs scripts/docs
 
 .PHONY: sanity
 sanity: bootstrap-python ## ansible-test sanity on a copy of the tree.
