@@ -1,0 +1,76 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Vault's audit log as it lies on the host: what the server itself says about who did what."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["device_file", "entries", "log_file", "wait_for_path"]
+
+# A host that has run for long has a long log; the newest part of it answers.
+_NEWEST = 64 * 1024 * 1024
+_AUDIT_MOUNT = "/bao/audit"
+
+
+def log_file(site: Site) -> Path:
+    """The file of the file device, seen from the host.
+
+    :raises PhoenixError: where the server's container has no such mount.
+    """
+    source = site.container(site.the("vault")["name"]).source_of(_AUDIT_MOUNT)
+    if not source:
+        raise PhoenixError(f"the Vault container has nothing mounted at {_AUDIT_MOUNT}")
+    return Path(source) / "audit.json"
+
+
+def device_file(site: Site) -> Path:
+    """The file in which the engine keeps what the server writes to its standard output."""
+    path = site.container(site.the("vault")["name"]).inspected.get("LogPath")
+    if not path:
+        raise PhoenixError("the engine keeps no log file of the Vault container")
+    return Path(path)
+
+
+def entries(site: Site, containing: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Entries of the file device in whose text one of some byte strings occurs, oldest first."""
+    for line in _lines(log_file(site)):
+        if any(part in line for part in containing):
+            try:
+                entry = json.loads(line)
+            except ValueError:  # the first line may be cut, the last one half written
+                continue
+            if isinstance(entry, dict):
+                yield entry
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - _NEWEST))
+        yield from stream
+
+
+def wait_for_path(path: Path, text: bytes, *, timeout: float = 3) -> bool:
+    """Whether a text turns up near the end of a log, which is written a moment after the answer."""
+    end = time.monotonic() + timeout
+    while True:
+        with path.open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(max(0, size - 4 * 1024 * 1024))
+            if text in stream.read():
+                return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can only be seen by restarting something, and is seen by the role's tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.h1_d import paths_of
+from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
+
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Record
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["WANTED", "fingerprints", "observed"]
+
+WANTED = {
+    "vault": "needs attest_disruptive=true (restarts Vault)",
+    "host": "needs attest_disruptive=true (reboots the host)",
+}
+
+
+def observed(site: Site, record: Record, what: str) -> dict[str, Any]:
+    """What the role saw under a name; a fault where it saw nothing or broke off."""
+    seen = site.inputs.observed.get(what)
+    problem = site.inputs.observed.get("error")
+    if not seen:
+        record.expect(False, f"nothing was observed: {problem or 'the role did not come so far'}")
+        return {}
+    return dict(seen)
+
+
+def fingerprints(site: Site) -> dict[str, str]:
+    """Keyed fingerprints of what the Vault holds: each service's secrets, policies, AppRoles.
+
+    :raises PhoenixError: without a key.
+    """
+    if not site.inputs.fingerprint_key:
+        raise PhoenixError("no key to make fingerprints with")
+    key = site.inputs.fingerprint_key.encode()
+    vault = site.vault()
+    found: dict[str, str] = {}
+    granted = paths_of(site)
+    for name, admission in site.admissions().items():
+        for path in sorted(granted[name]):
+            data = vault.read(path, admission.token)
+            # A database credential says how long it is good for, which is never the same twice.
+            kept = {k: v for k, v in data.items() if k != "ttl"}
+            found[path] = fingerprint(key, canonical(kept))
+    token = site.operator_token()
+    for name in vault.listing("sys/policies/acl", token):
+        if name != "root":  # has no text
+            text = vault.read(f"sys/policies/acl/{name}", token).get("policy", "")
+            found[f"policy {name}"] = fingerprint(key, text)
+    for name in vault.listing("auth/approle/role", token):
+        role = vault.read(f"auth/approle/role/{name}", token)
+        found[f"AppRole {name}"] = fingerprint(key, canonical(role))
+    return found
+
+
+def canonical(value: Any) -> str:
+    """JSON that is the same for the same value."""
+    import json
+
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,154 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the Docker engine says about its containers: a reader of its API over the Unix socket.
+
+The roles talk to the engine through community.docker; a proof asks the engine itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import urllib.parse
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+
+__all__ = ["Container", "Engine"]
+
+Json = Any
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Container:
+    """One container as `docker inspect` shows it."""
+
+    def __init__(self, inspected: dict[str, Json]) -> None:
+        self.inspected = inspected
+
+    @property
+    def id(self) -> str:
+        return str(self.inspected["Id"])
+
+    @property
+    def name(self) -> str:
+        return str(self.inspected["Name"]).lstrip("/")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.inspected["Config"].get("Labels") or {})
+
+    @property
+    def service(self) -> str:
+        """Its name in the compose project, empty where it is in none."""
+        return self.labels.get("com.docker.compose.service", "")
+
+    @property
+    def project(self) -> str:
+        return self.labels.get("com.docker.compose.project", "")
+
+    @property
+    def state(self) -> dict[str, Json]:
+        return dict(self.inspected["State"])
+
+    @property
+    def running(self) -> bool:
+        return bool(self.state.get("Running"))
+
+    @property
+    def health(self) -> str:
+        """`healthy`, `unhealthy`, `starting`, or `none` without a health check."""
+        return str((self.state.get("Health") or {}).get("Status", "none"))
+
+    @property
+    def pid(self) -> int:
+        return int(self.state.get("Pid") or 0)
+
+    @property
+    def command(self) -> list[str]:
+        """Everything that its process was started with."""
+        return [str(self.inspected.get("Path", "")), *map(str, self.inspected.get("Args") or [])]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        pairs = (item.partition("=") for item in self.inspected["Config"].get("Env") or [])
+        return {name: value for name, _, value in pairs}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """IPv4 address by network."""
+        networks = self.inspected["NetworkSettings"].get("Networks") or {}
+        return {
+            name: entry["IPAddress"] for name, entry in networks.items() if entry.get("IPAddress")
+        }
+
+    @property
+    def memory_limit(self) -> int:
+        """Declared limit in bytes, 0 without."""
+        return int(self.inspected["HostConfig"].get("Memory") or 0)
+
+    def source_of(self, destination: str) -> str:
+        """Path on the host of what is mounted at a path in the container, empty if nothing is."""
+        for mount in self.inspected.get("Mounts") or []:
+            if mount.get("Destination") == destination:
+                return str(mount.get("Source", ""))
+        return ""
+
+
+class Engine:
+    """The engine behind a Unix socket.
+
+    :arg timeout: Seconds for each request.
+    """
+
+    def __init__(self, path: str = "/var/run/docker.sock", timeout: float = 10) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def get(self, path: str, **query: str) -> Json:
+        """The JSON answer of a GET.
+
+        :raises PhoenixError: where the engine does not answer, or answers an error.
+        """
+        status, body = self._request("GET", path, query)
+        if status != http.HTTPStatus.OK:
+            raise PhoenixError(f"the Docker engine answered {status} to GET {path}")
+        return json.loads(body)
+
+    def _request(self, method: str, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        target = path + ("?" + urllib.parse.urlencode(query) if query else "")
+        connection = _UnixConnection(self._path, self._timeout)
+        try:
+            connection.request(method, target)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except OSError as error:
+            raise PhoenixError(
+                f"the Docker engine at {self._path} does not answer: {error}"
+            ) from error
+        finally:
+            connection.close()
+
+    def info(self) -> dict[str, Json]:
+        return dict(self.get("/info"))
+
+    def containers(self) -> list[Container]:
+        """Every container, stopped ones included."""
+        listed = self.get("/containers/json", all="true")
+        return [Container(self.get(f"/containers/{item['Id']}/json")) for item in listed]
+
+    def images(self) -> list[dict[str, Json]]:
+        return [self.get(f"/images/{item['Id']}/json") for item in self.get("/images/json")]

@@ -1,0 +1,84 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""H1.a: the Vault's policies and AppRoles are the declared ones, and no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    Record,
+    proof,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["policies_and_approles"]
+
+# What every server has by itself, by any version; a role of the collection never writes them.
+_BUILT_IN = frozenset({"default", "root", "default-ceiling"})
+
+# Policies of those who are no services: the operator who reconciles, the host that asks for wraps.
+_STAFF = frozenset({"operator", "host"})
+
+_COMPARED = (
+    "token_policies",
+    "token_ttl",
+    "token_max_ttl",
+    "secret_id_ttl",
+    "secret_id_num_uses",
+)
+
+
+@proof("H1.a")
+def policies_and_approles(site: Site) -> Record:
+    """Read all of them back and compare them with the declaration, field by field."""
+    record = Record()
+    record.note(
+        policies=_policies(site, record),
+        approles=_approles(site, record),
+        compared=["role_id", *_COMPARED],
+    )
+    return record
+
+
+def _policies(site: Site, record: Record) -> dict[str, str]:
+    vault, token = site.vault(), site.operator_token()
+    present = set(vault.listing("sys/policies/acl", token))
+    declared = {policy["name"]: policy["text"] for policy in site.estate["policies"]}
+    for name in sorted(declared.keys() - present):
+        record.expect(False, f"policy {name} does not exist")
+    for name in sorted(declared.keys() & present):
+        text = vault.read(f"sys/policies/acl/{name}", token).get("policy", "")
+        record.expect(text == declared[name], f"policy {name} is not the declared text")
+    for name in sorted(present - declared.keys() - _BUILT_IN - _STAFF):
+        record.expect(False, f"policy {name} exists and nobody declared it")
+    return {
+        name: "declared" if name in declared else "built in" if name in _BUILT_IN else "staff"
+        for name in sorted(present)
+    }
+
+
+def _approles(site: Site, record: Record) -> dict[str, Any]:
+    vault, token = site.vault(), site.operator_token()
+    present = set(vault.listing("auth/approle/role", token))
+    declared = {role["name"]: role for role in site.estate["approles"]}
+    for name in sorted(declared.keys() - present):
+        record.expect(False, f"AppRole {name} does not exist")
+    for name in sorted(present - declared.keys()):
+        record.expect(False, f"AppRole {name} exists and nobody declared it")
+    seen: dict[str, Any] = {}
+    for name in sorted(declared.keys() & present):
+        wanted = {key: declared[name][key] for key in ("role_id", *_COMPARED)}
+        path = f"auth/approle/role/{name}"
+        found = vault.read(path, token)
+        granted = {key: found.get(key) for key in _COMPARED}
+        granted["role_id"] = vault.read(f"{path}/role-id", token).get("role_id")
+        for key, value in wanted.items():
+            record.expect(
+                granted[key] == value,
+                f"AppRole {name}: {key} is {granted[key]!r}, declared is {value!r}",
+            )
+        seen[name] = granted
+    return seen

@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""H1.b: secrets came through the service's own AppRole, and are nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    auditlog,
+    scan,
+    sweep,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    Record,
+    proof,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["secrets_where_they_belong"]
+
+
+@proof("H1.b", bound=120)
+def secrets_where_they_belong(site: Site) -> Record:
+    """Look at each service's secrets, at who read them from Vault, and everywhere else for them."""
+    record = Record()
+    record.note(delivered=_delivered(site, record), readers=_readers(site, record))
+    wanted = [
+        needle
+        for needle in sweep.needles(site)
+        if not needle.label.startswith((sweep.KEY, sweep.FOREIGN))
+    ]
+    labels = {needle.label for needle in wanted}
+    record.expect(
+        any(label.endswith("/CANARY") for label in labels), "there is no canary to look for"
+    )
+    found = site.sweep()
+    leaks = found.of(labels.__contains__)
+    leaks += sweep.inspected(site, wanted)
+    owners = {c.id: f"{c.service}/" for c in site.containers() if c.service}
+    in_processes, processes = scan.processes(wanted, lambda item: owners.get(item, ""))
+    in_journal = scan.journal(wanted, since=site.born())
+    leaks += [str(find) for find in [*in_processes, *in_journal]]
+    record.faults += sorted(leaks)
+    record.note(
+        looked_for=sorted(labels),
+        files_read=found.read,
+        file_systems=found.filesystems,
+        swap_not_read=found.swaps,
+        containers=len(site.containers()),
+        processes=processes,
+        journal="all fields since the estate was made",
+        controls="each search found the control that was planted for it",
+        memory_limits=limits(site),
+    )
+    return record
+
+
+def _delivered(site: Site, record: Record) -> dict[str, Any]:
+    """The secrets file of each service: whose it is, who may read it, what it holds."""
+    held: dict[str, set[str]] = {}
+    for secret in site.secrets():
+        if record.expect(secret.value.strip(), f"{secret.label} is empty"):
+            held.setdefault(secret.service, set()).add(secret.name)
+    table = scan.mounts()
+    delivered: dict[str, Any] = {}
+    for agent in site.estate["agents"]:
+        service, path = agent["service"], site.secrets_file(agent)
+        status = path.stat()
+        mode = stat.S_IMODE(status.st_mode)
+        kind = _filesystem(table, path)
+        missing = sorted(set(agent["secrets"]) - held.get(service, set()))
+        record.expect(not missing, f"{service} lacks {', '.join(missing)}")
+        record.expect(kind == "tmpfs", f"{path} is on {kind}, not in memory")
+        record.expect(
+            status.st_uid == agent["uid"] and mode == 0o400,
+            f"{path} has owner {status.st_uid} and mode {mode:04o}, not {agent['uid']} and 0400",
+        )
+        delivered[service] = {
+            "file": str(path),
+            "owner": status.st_uid,
+            "mode": f"{mode:04o}",
+            "file_system": kind,
+            "names": sorted(held.get(service, set())),
+        }
+    return delivered
+
+
+def _filesystem(table: list[scan.Mount], path: Path) -> str:
+    real = os.path.realpath(path)
+    holders = [m for m in table if real.startswith(m.point.rstrip("/") + "/")]
+    return max(holders, key=lambda m: len(m.point)).kind if holders else "nothing known"
+
+
+def _readers(site: Site, record: Record) -> dict[str, Any]:
+    """Who read the secret paths, by the Vault's own audit log: each service's AppRole, alone."""
+    readers: dict[str, dict[str, int]] = {}
+    for path, reader in _reads(site):
+        readers.setdefault(path, {}).setdefault(reader, 0)
+        readers[path][reader] += 1
+    for agent in site.estate["agents"]:
+        for path in sorted({_path(site, source) for source in agent["secrets"].values()}):
+            record.expect(
+                f"AppRole {agent['approle']}" in readers.get(path, {}),
+                f"no read of {path} by AppRole {agent['approle']} is in the audit log",
+            )
+    allowed: dict[str, set[str]] = {}
+    for agent in site.estate["agents"]:
+        for source in agent["secrets"].values():
+            allowed.setdefault(_path(site, source), set()).add(f"AppRole {agent['approle']}")
+    for path, who in readers.items():
+        for reader in sorted(who.keys() - allowed.get(path, set())):
+            record.expect(False, f"{path} was read by {reader}")
+    return readers
+
+
+def _path(site: Site, source: dict[str, str]) -> str:
+    if "kv" in source:
+        return f"{site.estate['kv_mount']}/data/{source['kv']}"
+    return f"database/static-creds/{source['static_role']}"
+
+
+def _reads(site: Site) -> Iterator[tuple[str, str]]:
+    """Successful reads of secret paths: path, and the AppRole or the name that read it."""
+    prefixes = (f"{site.estate['kv_mount']}/data/", "database/static-creds/")
+    for entry in auditlog.entries(site, [prefix.encode() for prefix in prefixes]):
+        request = entry.get("request") or {}
+        path = str(request.get("path", ""))
+        if (
+            entry.get("type") == "response"
+            and request.get("operation") == "read"
+            and path.startswith(prefixes)
+            and not entry.get("error")
+            and (entry.get("response") or {}).get("data")
+        ):
+            yield path, _reader(entry.get("auth") or {})
+
+
+def _reader(auth: dict[str, Any]) -> str:
+    role = (auth.get("metadata") or {}).get("role_name")
+    return f"AppRole {role}" if role else str(auth.get("display_name") or "somebody unnamed")
+
+
+def limits(site: Site) -> dict[str, Any]:
+    """Memory limits as declared, and whether this host's kernel holds them."""
+    enforced = bool(site.info().get("MemoryLimit"))
+    declared = {
+        c.service: c.memory_limit for c in site.containers() if c.project == site.estate["project"]
+    }
+    note = "" if enforced else "not enforced: the kernel gives this host no memory controller"
+    return {
+        "enforced": enforced,
+        "note": note,
+        "declared": {name: service["memory"] for name, service in sorted(site.services.items())},
+        "bytes_set": declared,
+    }

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""H1.d: a service's token opens its own paths, and no neighbour's."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    NotRunError,
+    Record,
+    proof,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["own_paths_only"]
+
+
+@proof("H1.d")
+def own_paths_only(site: Site) -> Record:
+    """With a token of each service in turn, read every secret path of the estate."""
+    granted = paths_of(site)
+    everything = sorted(set().union(*granted.values()))
+    if not everything:
+        raise NotRunError("no service has a secret path")
+    record = Record()
+    seen: dict[str, Any] = {}
+    for name, admission in site.admissions().items():
+        if not record.expect(admission.token, f"{name} got no token through its AppRole"):
+            continue
+        answers = {}
+        for path in [*everything, *_beyond(site)]:
+            answer = site.vault().request("GET", path, token=admission.token)
+            answers[path] = answer.status
+            if path in granted[name]:
+                record.expect(
+                    answer.ok and answer.data, f"{name} cannot read its own {path}: {answer.text}"
+                )
+            else:
+                record.expect(
+                    answer.status == HTTPStatus.FORBIDDEN,
+                    f"{name} is not refused {path}: {answer.text}",
+                )
+        seen[name] = answers
+    record.note(answers=seen)
+    return record
+
+
+def paths_of(site: Site) -> dict[str, set[str]]:
+    """What each AppRole may read, derived from what its service is declared to use."""
+    granted: dict[str, set[str]] = {}
+    for role in site.estate["approles"]:
+        service = site.services[role["name"]]
+        kv = {f"{site.estate['kv_mount']}/data/{path}" for path in service["kv"]}
+        roles = {
+            login["static_role"]
+            for login in site.estate["logins"]
+            if service["name"] in login["services"]
+        }
+        granted[role["name"]] = kv | {f"database/static-creds/{item}" for item in roles}
+    return granted
+
+
+def _beyond(site: Site) -> list[str]:
+    """Paths that no service may read: how others get in, and what the server is made of."""
+    roles = [role["name"] for role in site.estate["approles"]]
+    return [
+        *(f"auth/approle/role/{name}" for name in roles),
+        "sys/policies/acl/operator",
+        "sys/audit",
+        "auth/cert/certs/operator",
+    ]

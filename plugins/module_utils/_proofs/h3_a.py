@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""H3.a: every hop is mutual TLS, and only declared callers get through."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    foreign,
+    hop,
+    tls,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    Record,
+    proof,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.hop import (
+    ADMITTED,
+    REFUSED,
+    Credential,
+    Hop,
+    Target,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["every_hop"]
+
+_MODERN = frozenset({"TLSv1.2", "TLSv1.3"})
+_WORKERS = 8
+
+Trial = tuple[str, Callable[[], Hop], str]
+
+
+@proof("H3.a", bound=60)
+def every_hop(site: Site) -> Record:
+    """Go through every pair of a principal and a service, and to every door as a stranger."""
+    record = Record()
+    targets = {name: hop.target_of(site, name) for name in site.services}
+    trials: list[Trial] = []
+    skipped: list[str] = []
+    for probe in site.estate["probes"]:
+        target = targets[probe["to"]]
+        made = _trials_of(site, probe, target)
+        if not made:
+            skipped.append(f"{probe['from']} -> {probe['to']}")
+        trials += made
+    for target in targets.values():
+        trials += _strangers(site, target)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        hops = list(pool.map(lambda trial: trial[1](), trials))
+        offers = dict(zip(targets, pool.map(partial(_old_tls), targets.values()), strict=True))
+    _judge(site, record, trials, hops)
+    for name, (accepted, answer) in offers.items():
+        record.expect(not accepted, f"{name} accepts TLS 1.1: {answer}")
+    record.note(
+        hops={trial[0]: result.as_dict() for trial, result in zip(trials, hops, strict=True)},
+        tls_1_1={name: answer for name, (_, answer) in offers.items()},
+        not_tried=skipped,
+    )
+    return record
+
+
+def _old_tls(target: Target) -> tuple[bool, str]:
+    return tls.offer_tls11(
+        target.address, target.port, server_name=target.fqdn, postgresql=target.postgresql
+    )
+
+
+def _judge(site: Site, record: Record, trials: list[Trial], hops: list[Hop]) -> None:
+    for (name, _, expected), result in zip(trials, hops, strict=True):
+        token = result.detail.pop("token", "")
+        if token:
+            site.revoke_later(token)
+        record.expect(
+            result.outcome == expected,
+            f"{name} is {result.outcome} instead of {expected}: {result.answer}",
+        )
+        if result.version:
+            record.expect(result.version in _MODERN, f"{name} speaks {result.version}")
+
+
+def _trials_of(site: Site, probe: dict[str, Any], target: Target) -> list[Trial]:
+    """What to try for one pair; nothing where the caller's key is not on this host."""
+    caller = probe["from"]
+    identity = site.identity(caller)
+    if identity is None:
+        return []
+    name = f"{caller} -> {target.name}"
+    allowed = probe["expect"] == "allow"
+    expected = ADMITTED if allowed else REFUSED
+    context = tls.client_context(site.ca, identity)
+    if target.postgresql:
+        return _database_trials(site, caller, target, context, allowed=allowed)
+    if target.kind == "vault" and allowed and caller in site.services:
+        talk = hop.vault_health
+        return [(name, partial(hop.attempt, target, context, talk=talk), expected)]
+    return [(name, partial(hop.attempt, target, context), expected)]
+
+
+def _database_trials(
+    site: Site, caller: str, target: Target, context: ssl.SSLContext, *, allowed: bool
+) -> list[Trial]:
+    """A declared caller with each of its own logins; anybody else with all of them, stolen."""
+    trials: list[Trial] = []
+    for login in target.credentials:
+        mine = allowed and login.service == caller
+        if not mine and login.password is None:
+            continue  # without the password nothing can be told about the certificate
+        used = context
+        if mine:
+            folder = site.certs / caller / "clients" / login.login / "current"
+            used = tls.client_context(site.ca, site.identity_at(login.login, folder))
+        name = f"{caller} -> {target.name} as {login.login}"
+        trials.append((name, partial(_login, target, used, login), ADMITTED if mine else REFUSED))
+    return trials
+
+
+def _login(target: Target, context: ssl.SSLContext, login: Credential) -> Hop:
+    def talk(secured: ssl.SSLSocket, door: Target) -> Hop:
+        return hop.postgresql_login(secured, door, login)
+
+    return hop.attempt(target, context, talk=talk)
+
+
+def _strangers(site: Site, target: Target) -> list[Trial]:
+    """Nobody, and somebody with a certificate of another authority that carries the right name."""
+    declared = site.services[target.name]["callers"]
+    claimed = next((name for name in declared if name in site.services), target.name)
+    forged = foreign.identity(site.services[claimed])
+    contexts = {
+        "without a certificate": tls.client_context(site.ca, None),
+        "of a foreign authority": tls.client_context(site.ca, forged),
+    }
+    trials: list[Trial] = []
+    for who, context in contexts.items():
+        call: Callable[[], Hop] = partial(hop.attempt, target, context)
+        if target.postgresql:
+            known = next((c for c in target.credentials if c.password), None)
+            if known is None:
+                continue
+            call = partial(_login, target, context, known)
+        trials.append((f"caller {who} -> {target.name}", call, REFUSED))
+    return trials

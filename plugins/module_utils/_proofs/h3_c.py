@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""H3.c: what is served is the bundle that is in place, made since this estate was."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    bundles,
+    hop,
+    tls,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    Record,
+    proof,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["fresh_certificates"]
+
+# Certificates begin a little earlier than they are made, for clocks that are behind.
+_BACKDATED = 900
+
+
+@proof("H3.c")
+def fresh_certificates(site: Site) -> Record:
+    """Compare the serial of every handshake with the bundle, and its age with the estate's."""
+    record = Record()
+    born = site.born()
+    context = tls.client_context(site.ca, site.identity("host"))
+    served: dict[str, Any] = {}
+    for name in site.services:
+        result = hop.attempt(hop.target_of(site, name), context, talk=_silent)
+        if not record.expect(result.serial, f"{name} serves no certificate: {result.answer}"):
+            continue
+        leaf = bundles.leaf(site.certs / name / "current")
+        current = format(leaf.serial_number, "x")
+        begin = bundles.not_before(leaf)
+        record.expect(
+            result.serial == current,
+            f"{name} serves {result.serial}, while its bundle holds {current}",
+        )
+        record.expect(
+            begin.timestamp() >= born - _BACKDATED,
+            f"the certificate of {name} began {begin.isoformat()}, before this estate was made",
+        )
+        served[name] = {
+            "serial": result.serial,
+            "not_before": begin.isoformat(),
+            "not_after": bundles.not_after(leaf).isoformat(),
+        }
+    record.note(served=served, estate_made=_moment(born))
+    return record
+
+
+def _moment(seconds: float) -> str:
+    if not seconds:
+        return "unknown: the file system keeps no birth times"
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
+
+
+def _silent(secured: Any, target: hop.Target) -> hop.Hop:
+    """The handshake was all that was wanted."""
+    return hop.Hop(hop.ADMITTED, "handshake")

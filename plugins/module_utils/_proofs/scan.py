@@ -1,0 +1,326 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looking for secrets where none may be: files, the journal, processes.
+
+Every search carries a *control*, a random text without meaning that is put where it has to be
+found. A search that misses its control has not looked, and says so instead of 'nothing found'.
+
+The files are read by grep, which takes the needles from a file in memory: it is several times as
+fast as Python, and other proofs go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import mmap
+import os
+import re
+import secrets
+import socket
+import subprocess
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.tls import in_memory
+
+__all__ = [
+    "Find",
+    "Mount",
+    "Needle",
+    "control",
+    "files",
+    "journal",
+    "labels_in",
+    "mounts",
+    "processes",
+    "spellings",
+]
+
+_MINIMUM = 8  # shorter values stand in files by chance
+
+# What is not on a disk: made by the kernel, or a view of something that is scanned where it is.
+_NOT_STORED = frozenset(
+    {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts"}
+    | {"devtmpfs", "efivarfs", "fusectl", "hugetlbfs", "mqueue", "nsfs", "proc", "pstore"}
+    | {"rpc_pipefs", "securityfs", "selinuxfs", "sysfs", "tracefs"}
+)
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+_CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Needle:
+    """A secret that is looked for.
+
+    :arg label: What it is called in a report.
+    :arg homes: Directories in which it belongs, each with a slash at its end.
+    """
+
+    label: str
+    value: str
+    homes: tuple[str, ...] = ()
+    patterns: frozenset[bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patterns", frozenset(spellings(self.value)))
+
+    def __repr__(self) -> str:
+        return f"Needle({self.label})"
+
+
+@dataclass(frozen=True)
+class Find:
+    """A secret in a place where it must not be."""
+
+    label: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.label} in {self.where}"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of the mount table."""
+
+    point: str
+    kind: str
+    device: str
+    root: str
+
+    @property
+    def stored(self) -> bool:
+        """Whether its files are on a disk."""
+        return self.kind not in _NOT_STORED and not self.volatile
+
+    @property
+    def volatile(self) -> bool:
+        """Whether its files are in memory."""
+        return self.kind in _IN_MEMORY
+
+
+def control() -> Needle:
+    """A random needle that is no secret."""
+    return Needle("control", f"attest-control-{secrets.token_hex(16)}")
+
+
+def spellings(secret: str) -> set[bytes]:
+    """The forms in which files and logs hold a secret: as it is, JSON, URL, hex, Base64.
+
+    Values under 8 bytes have none, since they stand in files by chance.
+    """
+    found: set[bytes] = set()
+    raw = secret.encode()
+    if len(raw) < _MINIMUM:
+        return found
+    escaped = json.dumps(secret, ensure_ascii=False)[1:-1]
+    # Go's encoder, which writes Docker's files, escapes three more.
+    go = escaped.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    texts = {
+        secret,
+        escaped,
+        json.dumps(secret)[1:-1],
+        go,
+        json.dumps(go)[1:-1],
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote_plus(secret),
+        raw.hex(),
+    }
+    found.update(text.encode() for text in texts)
+    for offset in range(3):
+        # In a longer text the first and the last digits depend on the neighbours.
+        digits = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
+        core = digits[-(-offset * 8 // 6) : len(digits) - (1 if (offset + len(raw)) % 3 else 0)]
+        found.update({core.encode(), core.translate({43: 45, 47: 95}).encode()})
+    # grep takes a pattern a line; the longest line of a value with several finds it as well.
+    return {max(form.split(b"\n"), key=len).rstrip(b"\r") for form in found}
+
+
+def labels_in(data: bytes | mmap.mmap, needles: Iterable[Needle]) -> set[str]:
+    """Which needles are in some bytes."""
+    return {
+        needle.label
+        for needle in needles
+        if any(data.find(pattern) >= 0 for pattern in needle.patterns)
+    }
+
+
+def mounts(table: str = "/proc/self/mountinfo") -> list[Mount]:
+    """The mount table as this process sees it, the last mount on a point only."""
+    found: dict[str, Mount] = {}
+    for line in Path(table).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        fields = left.split(" ")
+        point = _unescape(fields[4])
+        found[point] = Mount(point, right.split(" ")[0], fields[2], _unescape(fields[3]))
+    return list(found.values())
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def files(
+    roots: Sequence[str],
+    needles: Sequence[Needle],
+    *,
+    since: float,
+    skip: Callable[[str], bool] = lambda path: False,
+    parallel: int = 2,
+) -> tuple[list[Find], int]:
+    """Search all files below mount points whose content or metadata changed since some time.
+
+    :arg roots: Mount points; nothing below another mount point is searched with them.
+    :arg since: Seconds since the epoch, compared with the change time, which nobody can set back.
+    :arg skip: Paths not to read.
+    :return: What was found outside the needles' homes, and how many files were read.
+    """
+    paths: list[str] = []
+    for root in roots:
+        command = ["find", root, "-xdev", "-type", "f", "-newerct", f"@{since:.0f}", "-print0"]
+        done = subprocess.run(command, capture_output=True, check=False)
+        # Files come and go on a running host, so find's exit code says nothing.
+        paths += [p for p in _split(done.stdout) if not skip(p)]
+    found = [
+        Find(label, f"the name of {path}")
+        for path in paths
+        for label in labels_in(os.fsencode(path), needles)
+    ]
+    for path in _grep_files(paths, needles, parallel):
+        found += [Find(needle.label, path) for needle in _needles_of(path, needles)]
+    return found, len(paths)
+
+
+def _needles_of(path: str, needles: Iterable[Needle]) -> list[Needle]:
+    """The needles that a file has and must not have."""
+    try:
+        with Path(path).open("rb") as stream:
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # gone or empty by now
+        return []
+    with content:
+        labels = labels_in(content, needles)
+    return [n for n in needles if n.label in labels and not path.startswith(n.homes or ("\0",))]
+
+
+def _split(output: bytes) -> list[str]:
+    return [os.fsdecode(item) for item in output.split(b"\0") if item]
+
+
+@contextlib.contextmanager
+def _pattern_file(needles: Iterable[Needle]) -> Iterator[str]:
+    patterns = sorted({pattern for needle in needles for pattern in needle.patterns})
+    # surrogateescape carries bytes that are no UTF-8 through a text.
+    text = b"\n".join(patterns).decode("utf-8", "surrogateescape")
+    with in_memory(text) as (path,):
+        yield path
+
+
+def _grep_files(paths: Sequence[str], needles: Sequence[Needle], parallel: int) -> list[str]:
+    if not paths or not any(needle.patterns for needle in needles):
+        return []
+    with _pattern_file(needles) as patterns:
+        handle = int(patterns.rpartition("/")[2])
+        done = subprocess.run(
+            [
+                *("xargs", "-0", "-P", str(parallel), "-n", "400", "--"),
+                *("grep", "-laZsF", "-D", "skip", "-f", patterns, "--"),
+            ],
+            input=b"\0".join(os.fsencode(path) for path in paths),
+            capture_output=True,
+            check=False,
+            pass_fds=(handle,),
+            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+        )
+    return _split(done.stdout)
+
+
+def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> list[Find]:
+    """Search all fields of the system's journal, arguments of the loggers included.
+
+    :raises PhoenixError: where the control, which this writes, is not found.
+    """
+    mark = control()
+    _log(f"attest: looking for secrets in the journal, {mark.value}")
+    subprocess.run(["journalctl", "--sync"], capture_output=True, check=False, timeout=timeout)
+    with _pattern_file([*needles, mark]) as patterns:
+        handle = int(patterns.rpartition("/")[2])
+        with subprocess.Popen(
+            ["journalctl", "-o", "export", "--no-pager", "--since", f"@{since:.0f}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as source:
+            done = subprocess.run(
+                ["grep", "-aF", "-f", patterns],
+                stdin=source.stdout,
+                capture_output=True,
+                check=False,
+                timeout=timeout,
+                pass_fds=(handle,),
+                env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+            )
+    labels = labels_in(done.stdout, [*needles, mark])
+    if mark.label not in labels:
+        raise PhoenixError("the search of the journal did not find its own control")
+    return [Find(label, "the journal") for label in sorted(labels - {mark.label})]
+
+
+def _log(text: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.connect("/dev/log")
+        line.send(f"<14>tamshai-attest[{os.getpid()}]: {text}".encode())
+
+
+def processes(
+    needles: Sequence[Needle], home: Callable[[str], str], *, proc: str = "/proc"
+) -> tuple[list[Find], int]:
+    """Search environment and arguments of every process outside the containers of the needle.
+
+    :arg home: From a container's id to the label prefix of its own needles (`` for none).
+    :return: What was found, and how many processes were looked at.
+    :raises PhoenixError: where the control, a process that this starts, is not found.
+    """
+    mark = control()
+    with subprocess.Popen(
+        ["cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={"ATTEST_CONTROL": mark.value},
+    ) as witness:
+        found: list[Find] = []
+        count = 0
+        for folder in Path(proc).iterdir():
+            if folder.name.isdigit():
+                hits = _process(folder, [*needles, mark], home)
+                count += hits is not None
+                found += hits or []
+        witness.communicate()
+    if not any(item.label == mark.label for item in found):
+        raise PhoenixError("the search of the processes did not find its own control")
+    return [item for item in found if item.label != mark.label], count
+
+
+def _process(
+    folder: Path, needles: Sequence[Needle], home: Callable[[str], str]
+) -> list[Find] | None:
+    try:
+        content = {name: (folder / name).read_bytes() for name in ("environ", "cmdline")}
+        groups = (folder / "cgroup").read_text()
+        name = (folder / "comm").read_text().strip()
+    except OSError:  # it has ended
+        return None
+    ids = _CONTAINER_ID.findall(groups)
+    own = home(ids[-1]) if ids else ""
+    return [
+        Find(label, f"the {what} of process {folder.name} ({name})")
+        for what, data in (("environment", content["environ"]), ("arguments", content["cmdline"]))
+        for label in labels_in(data, needles)
+        if not (own and label.startswith(own))
+    ]

@@ -1,0 +1,325 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The running estate as the proofs see it: what several of them need is asked for once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import sweep, tls
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine import (
+    Container,
+    Engine,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    NotRunError,
+    Once,
+    Vocabulary,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import (
+    Answer,
+    VaultApi,
+)
+
+__all__ = ["Admission", "Inputs", "Secret", "Site"]
+
+Json = Any
+
+_WRAP_TTL = "60s"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the control node tells the proofs.
+
+    :arg estate: The estate model.
+    :arg token: An operator's token, which reads the Vault's settings.
+    :arg index: The control node's list of the certificates that its CA has issued.
+    :arg operator: Certificate and key of the operator, PEM.
+    :arg foreign: Secrets of the control node, by what they are called, that no host may have.
+    :arg disruptive: Whether restarts were allowed in this run.
+    :arg observed: What the role saw while it restarted things.
+    :arg fingerprint_key: For comparing data before and after without keeping it.
+    """
+
+    estate: dict[str, Json]
+    token: str = ""
+    index: list[dict[str, Json]] = field(default_factory=list)
+    operator: tuple[str, str] | None = None
+    foreign: dict[str, str] = field(default_factory=dict)
+    disruptive: bool = False
+    observed: dict[str, Json] = field(default_factory=dict)
+    fingerprint_key: str = ""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """One value in a service's secrets file.
+
+    :arg confidential: False for a user name.
+    """
+
+    service: str
+    name: str
+    value: str
+    confidential: bool
+    home: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.service}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """One service's way from nothing to a token, gone through by the proof itself.
+
+    :arg before: Lookup of the SecretID's accessor before its use, ``after``: after it.
+    :arg login: The first login with it, ``again``: the second.
+    """
+
+    service: str
+    accessor: str
+    before: Answer
+    login: Answer
+    again: Answer
+    after: Answer
+
+    @property
+    def token(self) -> str:
+        return str(self.login.auth.get("client_token", ""))
+
+
+class Site:
+    """The running estate on this host."""
+
+    def __init__(
+        self, inputs: Inputs, vocabulary: Vocabulary, engine: Engine | None = None
+    ) -> None:
+        self.inputs = inputs
+        self.estate = inputs.estate
+        self.vocabulary = vocabulary
+        self.engine = engine or Engine()
+        self.info = Once(self.engine.info)
+        self.containers = Once(self.engine.containers)
+        self.vault = Once(self._vault)
+        self.host_token = Once(self._host_token)
+        self.secrets = Once(self._secrets)
+        self.admissions = Once(self._admissions)
+        self.leftovers = Once(self._leftovers)
+        self.born = Once(self._born)
+        self.sweep = Once(self._sweep)
+        self._tokens: list[str] = []
+
+    # The estate's model.
+
+    @property
+    def services(self) -> dict[str, dict[str, Json]]:
+        return dict(self.estate["services"])
+
+    def of_kind(self, kind: str) -> list[dict[str, Json]]:
+        return [service for service in self.services.values() if service["kind"] == kind]
+
+    def the(self, kind: str) -> dict[str, Json]:
+        """The one service of a kind.
+
+        :raises NotRunError: where the estate has none.
+        """
+        found = self.of_kind(kind)
+        if not found:
+            raise NotRunError(f"the estate has no service of kind {kind}")
+        return found[0]
+
+    @property
+    def certs(self) -> Path:
+        return Path(self.estate["root"]) / "certs"
+
+    @property
+    def ca(self) -> str:
+        return str(self.certs / "host" / "current" / "ca.crt")
+
+    def identity(self, name: str) -> tls.Identity | None:
+        """The certificate of a principal; None for an operator whose key is not at hand."""
+        if name == "operator":
+            if self.inputs.operator is None:
+                return None
+            return tls.Identity(name, *self.inputs.operator)
+        return self.identity_at(name, self.certs / name / "current")
+
+    @staticmethod
+    def identity_at(name: str, folder: Path) -> tls.Identity:
+        return tls.Identity(name, str(folder / "tls.crt"), str(folder / "tls.key"))
+
+    # The engine.
+
+    def container(self, service: str) -> Container:
+        """The running container of a service.
+
+        :raises PhoenixError: where there is none.
+        """
+        for item in self.containers():
+            if item.project == self.estate["project"] and item.service == service and item.running:
+                return item
+        raise PhoenixError(f"no running container of service {service}")
+
+    def address(self, service: str) -> str:
+        """The address of a service's container in the network that carries its name."""
+        addresses = self.container(service).addresses
+        for network, address in addresses.items():
+            if network in (service, f"{self.estate['project']}_{service}"):
+                return address
+        if addresses:
+            return next(iter(addresses.values()))
+        raise PhoenixError(f"the container of service {service} has no address")
+
+    # Vault.
+
+    def _vault(self) -> VaultApi:
+        service = self.the("vault")
+        return VaultApi(
+            "127.0.0.1",
+            service["port"],
+            server_name=service["fqdn"],
+            ca=self.ca,
+            identity=self.identity("host"),
+        )
+
+    def _host_token(self) -> str:
+        """A token of the host's own identity, which may have wrapped SecretIDs of its services."""
+        return self.token_from(
+            self.vault().request("PUT", "auth/cert/login", {"name": "host"}), "host"
+        )
+
+    def token_from(self, answer: Answer, who: str) -> str:
+        """The token of a login; it is revoked when the proofs are over."""
+        if not answer.ok or not answer.auth:
+            raise PhoenixError(f"Vault refused the login of {who}: {answer.text}")
+        token = str(answer.auth["client_token"])
+        self.revoke_later(token)
+        return token
+
+    def revoke_later(self, token: str) -> None:
+        """Remember a token that a proof was given, to give it back at the end."""
+        self.vocabulary.add(token)
+        self._tokens.append(token)
+
+    def operator_token(self) -> str:
+        """The operator's token.
+
+        :raises PhoenixError: where the control node gave none.
+        """
+        if not self.inputs.token:
+            raise PhoenixError("no operator's token: the operator could not log in to Vault")
+        return self.inputs.token
+
+    def secret_ids(self, approle: str) -> list[str]:
+        """Accessors of the SecretIDs of a role that are alive."""
+        return self.vault().listing(f"auth/approle/role/{approle}/secret-id", self.operator_token())
+
+    def accessor_lookup(self, approle: str, accessor: str) -> Answer:
+        return self.vault().request(
+            "PUT",
+            f"auth/approle/role/{approle}/secret-id-accessor/lookup",
+            {"secret_id_accessor": accessor},
+            token=self.operator_token(),
+        )
+
+    def _admissions(self) -> dict[str, Admission]:
+        # The SecretIDs that bootstrap left alive are listed before this makes new ones.
+        self.leftovers()
+        return {role["name"]: self._admit(role) for role in self.estate["approles"]}
+
+    def _leftovers(self) -> dict[str, list[str]]:
+        """Accessors by AppRole that were alive before the proofs issued any themselves."""
+        return {role["name"]: self.secret_ids(role["name"]) for role in self.estate["approles"]}
+
+    def _admit(self, role: dict[str, Json]) -> Admission:
+        name = role["name"]
+        vault = self.vault()
+        issued = vault.request(
+            "PUT",
+            f"auth/approle/role/{name}/secret-id",
+            {},
+            token=self.host_token(),
+            wrap_ttl=_WRAP_TTL,
+        )
+        wrap = issued.body.get("wrap_info") or {}
+        if not wrap:
+            raise PhoenixError(f"the host got no wrapped SecretID of {name}: {issued.text}")
+        self.vocabulary.add(str(wrap["token"]))
+        accessor = str(wrap.get("wrapped_accessor", ""))
+        unwrapped = vault.request("PUT", "sys/wrapping/unwrap", token=str(wrap["token"]))
+        secret_id = str(unwrapped.data.get("secret_id", ""))
+        if not secret_id:
+            raise PhoenixError(
+                f"the wrapped SecretID of {name} cannot be unwrapped: {unwrapped.text}"
+            )
+        self.vocabulary.add(secret_id)
+        before = self.accessor_lookup(name, accessor)
+        credentials = {"role_id": role["role_id"], "secret_id": secret_id}
+        logins = [vault.request("PUT", "auth/approle/login", credentials) for _ in range(2)]
+        for login in logins:
+            if login.auth:
+                self.token_from(login, name)
+        after = self.accessor_lookup(name, accessor)
+        return Admission(name, accessor, before, logins[0], logins[1], after)
+
+    def close(self) -> None:
+        """Give back the tokens that the proofs were given."""
+        for token in self._tokens:
+            try:
+                self.vault().request("PUT", "auth/token/revoke-self", token=token)
+            except PhoenixError:
+                return  # Vault is gone; its tokens of an hour end by themselves
+
+    # What is on the host.
+
+    def _born(self) -> float:
+        """When this estate came to be on this host: nobody can set back a birth time."""
+        done = subprocess.run(
+            ["stat", "--format=%W", self.estate["root"]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        text = done.stdout.strip()
+        return float(text) if text.isdigit() else 0.0
+
+    def secrets_file(self, agent: dict[str, Json]) -> Path:
+        return Path(agent["run"]) / "secrets.json"
+
+    def _secrets(self) -> list[Secret]:
+        found: list[Secret] = []
+        for agent in self.estate["agents"]:
+            path = self.secrets_file(agent)
+            try:
+                document = json.loads(path.read_bytes())
+            except FileNotFoundError as error:
+                raise PhoenixError(
+                    f"the agent of {agent['service']} has rendered no {path}"
+                ) from error
+            for name, value in document.items():
+                source = agent["secrets"].get(name, {})
+                confidential = source.get("field") != "username"
+                if confidential:
+                    self.vocabulary.add(str(value))
+                found.append(
+                    Secret(agent["service"], name, str(value), confidential, f"{agent['run']}/")
+                )
+        return found
+
+    def private_keys(self) -> Iterator[tuple[str, Path]]:
+        """Every private key in the bundles, by the name of its certificate."""
+        for certificate in self.estate["certificates"]:
+            yield certificate["name"], Path(certificate["path"]) / "current" / "tls.key"
+
+    def _sweep(self) -> sweep.Sweep:
+        return sweep.search(self)

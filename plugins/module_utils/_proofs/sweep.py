@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One search of the whole host for everything that must not lie about on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan
+
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["FOREIGN", "KEY", "Sweep"]
+
+KEY = "key of "
+"""Begins the label of a private key of a certificate bundle."""
+FOREIGN = "control node: "
+"""Begins the label of a secret that only the control node may have."""
+
+_SWAPS = Path("/proc/swaps")
+
+
+@dataclass
+class Sweep:
+    """What a search of the host found, and where it looked.
+
+    :arg stored: Secrets in files on a disk.
+    :arg volatile: Secrets in files in memory, outside the directories they belong in.
+    """
+
+    stored: list[scan.Find] = field(default_factory=list)
+    volatile: list[scan.Find] = field(default_factory=list)
+    needles: list[str] = field(default_factory=list)
+    filesystems: list[str] = field(default_factory=list)
+    read: int = 0
+    swaps: list[str] = field(default_factory=list)
+
+    def of(self, wanted: Callable[[str], bool]) -> list[str]:
+        """The finds whose label is wanted, as sentences."""
+        return [str(find) for find in [*self.stored, *self.volatile] if wanted(find.label)]
+
+
+def needles(site: Site) -> list[scan.Needle]:
+    """Every secret that this host or its control node can name."""
+    found = [
+        scan.Needle(secret.label, secret.value, (secret.home,))
+        for secret in site.secrets()
+        if secret.confidential
+    ]
+    for name, path in site.private_keys():
+        home = f"{path.parent.parent}/"
+        found.append(scan.Needle(f"{KEY}{name}", private_line(path.read_text()), (home,)))
+    found += [scan.Needle(FOREIGN + label, value) for label, value in site.inputs.foreign.items()]
+    return found
+
+
+def private_line(pem: str) -> str:
+    """A line of a PEM key that has private bits in it and stands in no certificate.
+
+    The second of a short key (elliptic curves: the first is mostly its algorithm), the middle one
+    of a long one (RSA: the first lines are the modulus).
+    """
+    lines = [line for line in pem.splitlines() if line and not line.startswith("-----")]
+    if len(lines) < 2:
+        return lines[0] if lines else ""
+    return lines[1] if len(lines) <= 5 else lines[len(lines) // 2]
+
+
+def search(site: Site) -> Sweep:
+    """Search all files that changed since the estate came to be.
+
+    :raises PhoenixError: where the search does not find its own control.
+    """
+    wanted = needles(site)
+    mark = scan.control()
+    docker = str(site.info().get("DockerRootDir") or "/var/lib/docker").rstrip("/")
+    table = scan.mounts()
+    stored = [m.point for m in table if m.stored and not m.point.startswith(f"{docker}/overlay2/")]
+    volatile = [m.point for m in table if m.volatile]
+    swaps = _swaps()
+    sweep = Sweep(needles=sorted(n.label for n in wanted), filesystems=stored, swaps=swaps)
+    witness = Path("/var/tmp") / f".{mark.value[:24]}"  # noqa: S108 - on a disk, and random
+    witness.write_text(mark.value + "\n")
+    try:
+        found, sweep.read = scan.files(
+            stored, [*wanted, mark], since=site.born(), skip=swaps.__contains__
+        )
+    finally:
+        witness.unlink()
+    if not any(f.label == mark.label for f in found):
+        raise PhoenixError("the search of the disks did not find its own control")
+    sweep.stored = [f for f in found if f.label != mark.label]
+    sweep.volatile, count = scan.files(volatile, wanted, since=0)
+    sweep.read += count
+    return sweep
+
+
+def _swaps() -> list[str]:
+    try:
+        lines = _SWAPS.read_text().splitlines()[1:]
+    except OSError:
+        return []
+    return [line.split()[0] for line in lines if line.strip()]
+
+
+def inspected(site: Site, wanted: list[scan.Needle]) -> list[str]:
+    """Secrets in what the engine shows of containers and images."""
+    found: list[str] = []
+    for container in site.containers():
+        text = json.dumps(container.inspected, ensure_ascii=False).encode()
+        found += [
+            f"{label} in docker inspect of container {container.name}"
+            for label in sorted(scan.labels_in(text, wanted))
+        ]
+    for image in site.engine.images():
+        text = json.dumps(image, ensure_ascii=False).encode()
+        tags = ", ".join(image.get("RepoTags") or [image["Id"][:19]])
+        found += [
+            f"{label} in docker inspect of image {tags}"
+            for label in sorted(scan.labels_in(text, wanted))
+        ]
+    return found

@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""W.b: the estate comes back after a reboot, and while it is down the disk gives nothing away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    disruption,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    NotRunError,
+    Record,
+    proof,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["comes_back"]
+
+_CREDENTIAL_KEY = Path("/var/lib/systemd/credential.secret")
+_TPM = Path("/dev/tpmrm0")
+
+
+@proof("W.b", bound=120)
+def comes_back(site: Site) -> Record:
+    """Search the disks for secrets at rest; then judge the reboot, if there was one."""
+    record = Record()
+    found = site.sweep()
+    at_rest = [str(find) for find in found.stored]
+    record.faults += sorted(at_rest)
+    record.note(
+        at_rest={
+            "looked_for": found.needles,
+            "files_read": found.read,
+            "file_systems": found.filesystems,
+            "swap_not_read": found.swaps,
+            "host_key": _host_key(),
+        }
+    )
+    if not site.inputs.disruptive:
+        if record.faults:
+            return record
+        raise NotRunError(disruption.WANTED["host"], record.evidence)
+    seen = disruption.observed(site, record, "reboot")
+    if seen:
+        _returned(site, record, seen)
+    return record
+
+
+def _host_key() -> dict[str, Any]:
+    bound = _TPM.exists()
+    return {
+        "sealed_by": "TPM" if bound else "a key of this host in a file, since it has no TPM",
+        "file": str(_CREDENTIAL_KEY) if _CREDENTIAL_KEY.exists() else None,
+    }
+
+
+def _returned(site: Site, record: Record, seen: dict[str, Any]) -> None:
+    before, after = seen.get("boot_before"), seen.get("boot_after")
+    record.expect(before and after and before != after, "the host was not rebooted")
+    healthy: dict[str, str] = {}
+    for name in site.services:
+        state = _state(site, name)
+        healthy[name] = state
+        record.expect(state == "healthy", f"{name} is {state} after the reboot")
+    missing = [
+        secret["service"]
+        for secret in site.estate["agents"]
+        if not site.secrets_file(secret).exists()
+    ]
+    record.expect(not missing, f"no secrets after the reboot for {', '.join(missing)}")
+    record.expect(
+        seen.get("sealed") is not None, "whether it was sealed after the reboot was not seen"
+    )
+    record.note(
+        reboot={
+            "boot_before": before,
+            "boot_after": after,
+            "sealed_after": seen.get("sealed"),
+            "seconds": seen.get("seconds"),
+            "services": healthy,
+        }
+    )
+
+
+def _state(site: Site, name: str) -> str:
+    for container in site.containers():
+        if container.project == site.estate["project"] and container.service == name:
+            return container.health if container.running else "stopped"
+    return "gone"

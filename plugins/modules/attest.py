@@ -1,0 +1,283 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: attest
+short_description: Prove that a running estate is what it claims to be
+version_added: 1.0.0
+description:
+  - Makes the proofs of an estate on its host, all side by side in one process, each within a bound.
+  - >-
+    The proofs use nothing of the roles that built the estate. They shake hands with every service
+    as every principal, log in to the Vault and the database, ask the Docker engine, and search
+    disks, processes and logs for secrets that have no business there.
+  - >-
+    Every proof of the catalogue is in the result. One that cannot be made here is V(not run) with
+    the reason; one that raises an error is V(fail). What is not known never passes.
+  - A failed proof does not fail the module, so that a report can be written first.
+author:
+  - tamshai.phoenix contributors (@tamshai)
+extends_documentation_fragment:
+  - tamshai.phoenix.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Makes no proof in check mode, since several of them log in somewhere, and says so in each.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details:
+      - Changes nothing that lasts. It issues one SecretID for each service and uses it up, and it
+        leaves entries in the Vault's audit log and one line in the journal.
+options:
+  estate:
+    description: The estate's model, as P(tamshai.phoenix.estate_model#filter) makes it.
+    type: dict
+    required: true
+  collect:
+    description:
+      - V(proofs) makes the proofs.
+      - V(snapshot) takes what a later call compares with after a restart, and makes no proof.
+    type: str
+    choices: [proofs, snapshot]
+    default: proofs
+  only:
+    description: Ids of the proofs to make; the others are listed as not run. All, if empty.
+    type: list
+    elements: str
+    default: []
+  token:
+    description: A token of the operator, with which the Vault's settings are read back.
+    type: str
+  issued:
+    description:
+      - The certificates that the estate's authority has issued, from its list on the control node.
+    type: list
+    elements: dict
+    default: []
+  operator_certificate:
+    description: The operator's client certificate in PEM, to try the operator's own hops with.
+    type: str
+  operator_key:
+    description: The key of O(operator_certificate) in PEM; it stays in memory.
+    type: str
+  forbidden:
+    description:
+      - Secrets of the control node that must not lie on any host, by what they are called.
+      - The disks are searched for them.
+    type: dict
+    default: {}
+  disruptive:
+    description: Whether the caller has restarted things and says in O(observed) what it saw.
+    type: bool
+    default: false
+  observed:
+    description: What the caller saw while it restarted the Vault and rebooted the host.
+    type: dict
+    default: {}
+  fingerprint_key:
+    description: Secret with which data are compared before and after a restart without being kept.
+    type: str
+requirements:
+  - cryptography and psycopg2 on the managed host
+  - find, grep and xargs of GNU, journalctl
+seealso:
+  - module: tamshai.phoenix.attest_report
+"""
+
+EXAMPLES = r"""
+- name: Make all proofs that disturb nobody
+  tamshai.phoenix.attest:
+    estate: "{{ estate_model }}"
+    token: "{{ operator_login.token }}"
+    issued: "{{ authority.certificates }}"
+  register: attested
+
+- name: Look again at one of them
+  tamshai.phoenix.attest:
+    estate: "{{ estate_model }}"
+    token: "{{ operator_login.token }}"
+    only: [H1.c]
+"""
+
+RETURN = r"""
+proofs:
+  description: One entry for every proof of the catalogue, in its order.
+  returned: when O(collect=proofs)
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Which proof.
+      type: str
+      sample: H3.b
+    title:
+      description: What it claims.
+      type: str
+      sample: plain HTTP to every service port is refused
+    status:
+      description: V(pass), V(fail) or V(not run).
+      type: str
+      sample: pass
+    reason:
+      description: Why it did not pass, empty where it did.
+      type: str
+      sample: ""
+    seconds:
+      description: How long it took.
+      type: float
+      sample: 0.081
+    evidence:
+      description: What it saw, without a secret.
+      type: dict
+      sample: {"answers": {"mcp-hr port 3101 (198.18.0.34:3101)": "connection closed"}}
+started:
+  description: When the proofs began, RFC 3339.
+  returned: when O(collect=proofs)
+  type: str
+  sample: "2026-11-26T14:30:11Z"
+finished:
+  description: When the last of them ended.
+  returned: when O(collect=proofs)
+  type: str
+  sample: "2026-11-26T14:30:15Z"
+born:
+  description:
+    - When the estate came to be on this host, RFC 3339; empty where the file system does not tell.
+  returned: when O(collect=proofs)
+  type: str
+  sample: "2026-11-26T14:27:02Z"
+snapshot:
+  description: What to compare with after a restart.
+  returned: when O(collect=snapshot)
+  type: dict
+  contains:
+    fingerprints:
+      description: Keyed fingerprints of the Vault's content, empty while it is sealed.
+      type: dict
+      sample: {"policy mcp-hr": "5b0f..."}
+    sealed:
+      description: Whether the Vault is sealed.
+      type: bool
+      sample: false
+    started:
+      description: When the Vault's container was started.
+      type: str
+      sample: "2026-11-26T14:27:31.123456789Z"
+    boot:
+      description: Identifies the boot of the host.
+      type: str
+      sample: 1c3b1b3c-6a3c-4e0a-8d0e-5f8f0c8f7a11
+"""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, protect, run
+from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import disruption, framework
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import CATALOGUE
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.every import PROOFS
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs, Site
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+SPEC: dict[str, dict[str, Any]] = {
+    "estate": {"type": "dict", "required": True},
+    "collect": {"type": "str", "choices": ["proofs", "snapshot"], "default": "proofs"},
+    "only": {"type": "list", "elements": "str", "default": []},
+    "token": {"type": "str", "no_log": True},
+    "issued": {"type": "list", "elements": "dict", "default": []},
+    "operator_certificate": {"type": "str"},
+    "operator_key": {"type": "str", "no_log": True},
+    "forbidden": {"type": "dict", "default": {}, "no_log": True},
+    "disruptive": {"type": "bool", "default": False},
+    "observed": {"type": "dict", "default": {}},
+    "fingerprint_key": {"type": "str", "no_log": True},
+}
+
+
+def inputs_of(params: dict[str, Any]) -> Inputs:
+    """What the task gave, as the proofs take it."""
+    pair = (params["operator_certificate"], params["operator_key"])
+    return Inputs(
+        estate=params["estate"],
+        token=params["token"] or "",
+        index=params["issued"],
+        operator=pair if all(pair) else None,
+        foreign={name: str(value) for name, value in params["forbidden"].items()},
+        disruptive=params["disruptive"],
+        observed=params["observed"],
+        fingerprint_key=params["fingerprint_key"] or "",
+    )
+
+
+def now() -> str:
+    """The time, RFC 3339 in UTC."""
+    moment = datetime.datetime.now(datetime.UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def main(module: AnsibleModule) -> Result:
+    """Make the proofs, or take a snapshot."""
+    params = module.params
+    inputs = inputs_of(params)
+    vocabulary = framework.Vocabulary(
+        inputs.token, params["operator_key"] or "", inputs.fingerprint_key, *inputs.foreign.values()
+    )
+    site = Site(inputs, vocabulary)
+    if params["collect"] == "snapshot":
+        values: dict[str, Any] = {"snapshot": {} if module.check_mode else snapshot(site)}
+    elif module.check_mode:
+        values = {"proofs": predicted(), "started": now(), "finished": now(), "born": ""}
+    else:
+        values = prove(site, params["only"])
+    protect(module, *vocabulary)
+    return Result(Plan(), **vocabulary.clean(values))
+
+
+def predicted() -> list[dict[str, Any]]:
+    """The result in check mode, in which nothing is asked and nothing is known."""
+    reason = "check mode: the proofs are made on the running estate"
+    return framework.not_run((entry.id, reason) for entry in CATALOGUE)
+
+
+def prove(site: Site, only: list[str]) -> dict[str, Any]:
+    """All results, with the times around them."""
+    started = now()
+    try:
+        proofs = framework.run(site, PROOFS, site.vocabulary, only=only)
+    finally:
+        site.close()
+    born = site.born()
+    made = datetime.datetime.fromtimestamp(born, datetime.UTC).isoformat() if born else ""
+    return {"proofs": proofs, "started": started, "finished": now(), "born": made}
+
+
+def snapshot(site: Site) -> dict[str, Any]:
+    """What a restart must not change, and what it must."""
+    container = site.container(site.the("vault")["name"])
+    sealed = bool(site.vault().seal_status().get("sealed"))
+    try:
+        fingerprints = {} if sealed else disruption.fingerprints(site)
+    finally:
+        site.close()
+    return {
+        "fingerprints": fingerprints,
+        "sealed": sealed,
+        "started": container.state.get("StartedAt"),
+        "boot": BOOT_ID.read_text().strip(),
+    }
+
+
+if __name__ == "__main__":
+    run(SPEC, main)
