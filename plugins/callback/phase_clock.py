@@ -147,7 +147,7 @@ class CallbackModule(DefaultCallback):
         self._region: Region | None = None
         self._owner = os.getpid()
         self._stop = threading.Event()
-        self._ticker: threading.Thread | None = None
+        self._watching = False
         self._former_sigterm: Any = None
         self._print: Callable[..., None] = self._display.display
         # Ansible forks while it holds this lock, so no fork ever sees a half-written frame.
@@ -162,10 +162,11 @@ class CallbackModule(DefaultCallback):
         for play in playbook.get_plays():
             self._run.declare(*self._phase_of(play))
         self._report = self._report_path(Path(name).stem)
+        self._watch_for_the_end()
         if self._verbose:
             super().v2_playbook_on_start(playbook)
-            return
-        self._start_output()
+        else:
+            self._start_output()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._prompting = False
@@ -444,18 +445,22 @@ class CallbackModule(DefaultCallback):
 
     # --- Terminal --------------------------------------------------------------------------------
 
+    def _watch_for_the_end(self) -> None:
+        """Have the report finished where Ansible never says that the run is over."""
+        if self._watching:
+            return
+        self._watching = True
+        atexit.register(self._finish, interrupted=True)
+        if threading.current_thread() is threading.main_thread():
+            self._former_sigterm = signal.signal(signal.SIGTERM, self._on_sigterm)
+
     def _start_output(self) -> None:
-        if self._ticker is None:
-            atexit.register(self._finish, interrupted=True)
-            if threading.current_thread() is threading.main_thread():
-                self._former_sigterm = signal.signal(signal.SIGTERM, self._on_sigterm)
         if self._wants_live():
             self._region = Region(sys.stdout, stringc)
             # Everything that Ansible prints, warnings included, has to go above the live lines.
             self._display.display = self._print_above
         self._stop.clear()
-        self._ticker = threading.Thread(target=self._tick, name="phase_clock", daemon=True)
-        self._ticker.start()
+        threading.Thread(target=self._tick, name="phase_clock", daemon=True).start()
 
     def _wants_live(self) -> bool:
         wish = self.get_option("live")

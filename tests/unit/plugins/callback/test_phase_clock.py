@@ -316,8 +316,11 @@ def test_a_report_that_cannot_be_written_is_a_warning(project: Project) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_its_report(project: Project, number: int) -> None:
-    process = project.start("-e", "nap=30")
+@pytest.mark.parametrize("verbosity", [[], ["-v"]])
+def test_an_interrupted_run_leaves_its_report(
+    project: Project, number: int, verbosity: list[str]
+) -> None:
+    process = project.start("-e", "nap=30", *verbosity)
     assert process.stdout is not None
     for line in process.stdout:
         if "slow: begins" in line:
