@@ -108,11 +108,11 @@ class Declaration:
                 dns=_names(entry, "dns", names.dns_name),
                 ips=_names(entry, "ips", names.ip_address),
                 uris=_names(entry, "uris", names.uri),
-                usages=_usages(entry.get("usages")),
+                usages=_usages(_list(entry, "usages")),
                 key_type=_choice(entry.get("key_type") or key_type, "key_type", KEY_TYPES),
                 uid=_owner(entry, "uid"),
                 gid=_owner(entry, "gid"),
-                service=entry.get("service") or None,
+                service=str(entry.get("service") or "") or None,
                 reload=_choice(
                     entry.get("reload") or "none", "reload", ("signal", "restart", "none")
                 ),
@@ -145,11 +145,20 @@ def _matching(entry: Mapping[str, Any], key: str, pattern: re.Pattern[str]) -> s
 
 
 def _names(entry: Mapping[str, Any], key: str, check: Any) -> tuple[str, ...]:
-    return tuple(sorted({check(value) for value in entry.get(key) or ()}))
+    return tuple(sorted({check(value) for value in _list(entry, key)}))
 
 
-def _usages(values: Any) -> tuple[str, ...]:
-    chosen = set(values or ())
+def _list(entry: Mapping[str, Any], key: str) -> list[Any]:
+    values = entry.get(key)
+    if values is None:
+        return []
+    if not isinstance(values, list):
+        raise PhoenixError(f"{key} must be a list, not {values!r}")
+    return values
+
+
+def _usages(values: list[Any]) -> tuple[str, ...]:
+    chosen = {str(value) for value in values}
     if not chosen or not chosen <= set(USAGES):
         raise PhoenixError(f"usages must be server, client or both, not {sorted(chosen)}")
     return tuple(usage for usage in USAGES if usage in chosen)
