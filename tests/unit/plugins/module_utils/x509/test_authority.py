@@ -79,14 +79,18 @@ def test_a_lost_root_is_not_replaced(
     assert not (authority.directory / "root.key").exists()
 
 
+def _use(authority: Authority, settings: flow.AuthoritySettings, now: datetime) -> None:
+    ensure(authority, settings, now)
+    authority.index()
+
+
 @pytest.mark.parametrize("name", ["root.key", "issuing.key", "index.json"])
 def test_a_damaged_file_is_named_and_kept(
     authority: Authority, settings: flow.AuthoritySettings, now: datetime, name: str
 ) -> None:
     (authority.directory / name).write_bytes(b"\0damaged")
     with pytest.raises(PhoenixError, match=name):
-        ensure(authority, settings, now)
-        authority.index()
+        _use(authority, settings, now)
     assert (authority.directory / name).read_bytes() == b"\0damaged"
 
 

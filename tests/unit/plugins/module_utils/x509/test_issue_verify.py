@@ -190,7 +190,7 @@ def test_our_own_request_is_accepted(declared: dict[str, Declaration]) -> None:
     ("key", "name", "words"),
     [
         (ec.generate_private_key(ec.SECP384R1()), "api.estate.test", "type ecdsa-p384"),
-        (rsa.generate_private_key(65537, 1024), "api.estate.test", "type rsa-1024"),
+        (rsa.generate_private_key(65537, 2048), "api.estate.test", "type rsa-2048"),
         (ec.generate_private_key(ec.SECP256R1()), "other.estate.test", "CN=other.estate.test"),
     ],
 )

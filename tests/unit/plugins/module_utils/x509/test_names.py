@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from typing import Any
 
@@ -59,10 +60,8 @@ def test_a_name_of_254_characters_is_refused() -> None:
 @given(st.text(max_size=40))
 def test_parsers_only_ever_raise_our_error(text: str) -> None:
     for parse in (names.dns_name, names.ip_address, names.uri):
-        try:
+        with contextlib.suppress(PhoenixError):
             assert parse(text)
-        except PhoenixError:
-            pass
 
 
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
