@@ -137,10 +137,13 @@ def _vault(model: Mapping[str, Any], service: Mapping[str, Any], container: Cont
     binary = "vault" if service["image"] == "vault" else "bao"
     container["entrypoint"] = [binary]
     container["command"] = ["server", "-config=/config/server.hcl"]
+    # Directories of the host, since a fresh volume would be root's and the server is not.
+    place = f"{model['root']}/vault"
     container["volumes"] += [
-        _bind(f"{model['root']}/vault/config", "/config"),
-        _volume("vault-data", "/bao/data"),
-        _volume("vault-audit", "/bao/audit"),
+        _bind(f"{place}/config", "/config"),
+        _bind(f"{place}/data", "/bao/data", read_only=False),
+        _bind(f"{place}/audit", "/bao/audit", read_only=False),
+        _bind(service["run"], "/run/tamshai"),
     ]
     # A sealed or new server (exit code 2) is a running one: it waits for its operator.
     status = (

@@ -18,6 +18,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate i
     declared,
     problems,
     start_needs,
+    url_variable,
 )
 
 __all__ = ["KV_MOUNT", "ROTATOR", "EstateError", "build"]
@@ -203,16 +204,11 @@ def _environment(estate: Estate, services: Estate, service: Estate) -> dict[str,
         if callee["kind"] == "vault":
             values["VAULT_ADDR"] = callee["url"]
         elif callee["kind"] == "application":
-            values[f"MCP_{_variable(name)}_URL"] = callee["url"]
+            values[url_variable(name)] = callee["url"]
         else:
             for use in service["databases"]:
                 values |= _database_environment(callee, use)
     return values
-
-
-def _variable(name: str) -> str:
-    """mcp-hr -> HR, web-api -> WEB_API."""
-    return name.removeprefix("mcp-").upper().replace("-", "_")
 
 
 def _database_environment(server: Estate, use: Estate) -> dict[str, str]:

@@ -27,8 +27,11 @@ __all__ = [
 PRINCIPALS = ("host", "operator")
 """Callers that are no services: the managed host itself and the person who runs the playbooks."""
 
-RESERVED_NAMES = frozenset({*PRINCIPALS, "localhost", "publish", "egress", "default"})
-"""Names that a service may not have: principals, and networks that the estate makes itself."""
+RESERVED_NAMES = frozenset({*PRINCIPALS, "localhost", "default"})
+"""Names that a service may not have."""
+
+RESERVED_ENDS = ("-publish", "-egress", "-socket")
+"""Ends of names of networks and directories that a service has besides its own."""
 
 Check = Callable[[Any], str]
 """Says what a value had to be, completing 'must be ...'; empty where it is that."""
@@ -135,7 +138,7 @@ host_name = _text(
     "a host name of letters, digits, . and -, at most 64 characters",
 )
 path = _text(
-    r"(?:/[A-Za-z0-9._-]+)+(?<!/\.)(?<!/\.\.)",
+    r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+",
     "an absolute path of letters, digits, . _ and -",
 )
 login = _text(

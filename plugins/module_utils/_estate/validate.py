@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate import schema
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.schema import Field
 
-__all__ = ["declared", "problems", "shown"]
+__all__ = ["declared", "problems", "shown", "start_needs", "url_variable"]
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE")
 _POSTGRES_ROLES = frozenset(
@@ -73,6 +73,11 @@ def nearest(name: Any, known: Iterable[str]) -> str:
         return ""
     match = difflib.get_close_matches(name[:100], sorted(known), n=1, cutoff=0.6)
     return f' (did you mean "{match[0]}"?)' if match else ""
+
+
+def url_variable(name: str) -> str:
+    """The variable in which callers find a service's URL: mcp-hr -> MCP_HR_URL."""
+    return f"MCP_{name.removeprefix('mcp-').upper().replace('-', '_')}_URL"
 
 
 def _join(where: str, key: Any) -> str:
@@ -189,13 +194,20 @@ class _Rules:
         self._unique(self.services, "service")
         self._unique(self.databases, "database")
         domain = self.estate["domain"] or ""
+        variables: dict[str, str] = {}
         for where, service in self.services:
             name = service["name"]
-            if name in schema.RESERVED_NAMES:
+            if name is None:
+                continue
+            if name in schema.RESERVED_NAMES or name.endswith(schema.RESERVED_ENDS):
                 self.add(f"{where}.name", f'"{name}" is reserved by the estate itself')
-            elif name is not None and len(f"{name}.{domain}") > 64:
+            elif len(f"{name}.{domain}") > 64:
                 # The common name of an X.509 subject ends there (RFC 5280, appendix A).
                 self.add(f"{where}.name", f'"{name}.{domain}" is longer than 64 characters')
+            other = variables.setdefault(url_variable(name), name)
+            if other != name and service["kind"] == "application":
+                wrong = f'"{name}" and "{other}" both give callers {url_variable(name)}'
+                self.add(f"{where}.name", wrong)
 
     def _ports(self) -> None:
         published: dict[int, str] = {}
@@ -253,11 +265,31 @@ class _Rules:
                 self._server(where, service)
             if places:
                 self._reaches(kind, places[0][1])
+        self._vault()
 
     def _server(self, where: str, service: dict[str, Any]) -> None:
         for key in ("kv", "databases"):
             if service[key]:
                 self.add(f"{where}.{key}", f'a service of kind "{service["kind"]}" reads none')
+
+    def _vault(self) -> None:
+        """Roles and agents reach Vault from the host; Vault reaches the logins that it rotates."""
+        vault = next(((w, s) for w, s in self.services if s["kind"] == "vault"), None)
+        server = next(((w, s) for w, s in self.services if s["kind"] == "postgresql"), None)
+        if vault is None:
+            return
+        where, service = vault
+        if service["publish"] is False:
+            self.add(f"{where}.publish", "must be true: roles reach Vault on the host's 127.0.0.1")
+        for principal in schema.PRINCIPALS:
+            if principal not in service["callers"]:
+                self.add(f"{where}.callers", f'"{principal}" is missing; roles and agents are it')
+        rotates = any(s["databases"] for _w, s in self.services)
+        if server and rotates and service["name"] not in (None, *server[1]["callers"]):
+            self.add(
+                f"{server[0]}.callers",
+                f'"{service["name"]}" is missing; it rotates the passwords of database logins',
+            )
 
     def _reaches(self, kind: str, server: dict[str, Any]) -> None:
         """Who reads from a server has to be its declared caller."""
