@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -125,7 +125,7 @@ class Declaration:
 
 
 def parse_all(
-    entries: list[Mapping[str, Any]], key_type: str = KEY_TYPES[0]
+    entries: Sequence[Mapping[str, Any]], key_type: str = KEY_TYPES[0]
 ) -> dict[str, Declaration]:
     """All declarations by name, in order; two of one name are an error."""
     result: dict[str, Declaration] = {}
