@@ -190,6 +190,8 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.every impo
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs, Site
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# A container that boots keeps its kernel; its first process starts anew.
+INIT = Path("/proc/1/stat")
 
 SPEC: dict[str, dict[str, Any]] = {
     "estate": {"type": "dict", "required": True},
@@ -275,7 +277,7 @@ def snapshot(site: Site) -> dict[str, Any]:
         "fingerprints": fingerprints,
         "sealed": sealed,
         "started": container.state.get("StartedAt"),
-        "boot": BOOT_ID.read_text().strip(),
+        "boot": f"{BOOT_ID.read_text().strip()} {INIT.read_text().rpartition(')')[2].split()[19]}",
     }
 
 

@@ -120,15 +120,12 @@ def spellings(secret: str) -> set[bytes]:
     raw = secret.encode()
     if len(raw) < _MINIMUM:
         return found
-    escaped = json.dumps(secret, ensure_ascii=False)[1:-1]
-    # Go's encoder, which writes Docker's files, escapes three more.
-    go = escaped.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    # A line of JSON in a log of JSON is encoded twice.
+    once = _in_json(secret)
     texts = {
         secret,
-        escaped,
-        json.dumps(secret)[1:-1],
-        go,
-        json.dumps(go)[1:-1],
+        *once,
+        *(twice for text in once for twice in _in_json(text)),
         urllib.parse.quote(secret, safe=""),
         urllib.parse.quote_plus(secret),
         raw.hex(),
@@ -141,6 +138,13 @@ def spellings(secret: str) -> set[bytes]:
         found.update({core.encode(), core.translate({43: 45, 47: 95}).encode()})
     # grep takes a pattern a line; the longest line of a value with several finds it as well.
     return {max(form.split(b"\n"), key=len).rstrip(b"\r") for form in found}
+
+
+def _in_json(text: str) -> set[str]:
+    """A text within a JSON string: as Python writes it, and as Go does, which Docker is made of."""
+    utf8 = json.dumps(text, ensure_ascii=False)[1:-1]
+    go = utf8.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return {json.dumps(text)[1:-1], utf8, go}
 
 
 def labels_in(data: bytes | mmap.mmap, needles: Iterable[Needle]) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ __all__ = ["Admission", "Inputs", "Secret", "Site"]
 Json = Any
 
 _WRAP_TTL = "60s"
+_MOMENT = 3.0
 
 
 @dataclass(frozen=True)
@@ -238,8 +240,17 @@ class Site:
         return {role["name"]: self._admit(role) for role in self.estate["approles"]}
 
     def _leftovers(self) -> dict[str, list[str]]:
-        """Accessors by AppRole that were alive before the proofs issued any themselves."""
-        return {role["name"]: self.secret_ids(role["name"]) for role in self.estate["approles"]}
+        """Accessors by AppRole that were alive before the proofs issued any themselves.
+
+        An agent that is just starting has one for a moment, so they are given that moment.
+        """
+        found: dict[str, list[str]] = {}
+        end = time.monotonic() + _MOMENT
+        while True:
+            found = {r["name"]: self.secret_ids(r["name"]) for r in self.estate["approles"]}
+            if not any(found.values()) or time.monotonic() > end:
+                return found
+            time.sleep(0.2)
 
     def _admit(self, role: dict[str, Json]) -> Admission:
         name = role["name"]

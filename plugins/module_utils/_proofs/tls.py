@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 import struct
@@ -219,4 +220,4 @@ def error_text(error: BaseException) -> str:
     if isinstance(reason, str) and reason:
         return reason.replace("_", " ").lower()
     text: Any = error.args[-1] if error.args else error
-    return str(text) or type(error).__name__
+    return re.sub(r" \(_ssl\.c:\d+\)", "", str(text)) or type(error).__name__

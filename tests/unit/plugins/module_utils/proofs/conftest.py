@@ -1,11 +1,18 @@
 # Copyright: (c) 2026, tamshai.phoenix contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report's ingredients, as a finished estate gives them."""
+"""What a finished estate gives to a report, and a small estate to make proofs on."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.model import build
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import CATALOGUE
 
 NAMES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
@@ -81,7 +88,7 @@ MADE = {
 }
 
 
-def results(**broken: str) -> dict[str, Any]:
+def _results(**broken: str) -> dict[str, Any]:
     """What one host returns; ``broken`` maps an id (dots as underscores) to the reason."""
     faults = {name.replace("_", "."): reason for name, reason in broken.items()}
     proofs = []
@@ -104,3 +111,36 @@ def results(**broken: str) -> dict[str, Any]:
         "finished": "2026-11-26T14:29:06Z",
         "born": "2026-11-26T14:27:21+00:00",
     }
+
+
+@pytest.fixture
+def results() -> Callable[..., dict[str, Any]]:
+    """What one host returns; keywords (id with underscores) break proofs for a reason."""
+    return _results
+
+
+@pytest.fixture
+def phases() -> dict[str, Any]:
+    """The report of a rebuild's phases."""
+    return copy.deepcopy(PHASES)
+
+
+@pytest.fixture(scope="session")
+def _model() -> dict[str, Any]:
+    root = Path(__file__).resolve().parents[5]
+    defaults = yaml.safe_load((root / "roles/estate/defaults/main.yml").read_text())
+    inputs = {
+        name.removeprefix("estate_"): value
+        for name, value in defaults.items()
+        if name.startswith("estate_") and name != "estate_model"
+    }
+    inputs |= {"host": "vps1"}
+    for secret in inputs["secrets"]:
+        secret["value"] = "sk-ant-0123456789abcdef0123456789"
+    return build(inputs)
+
+
+@pytest.fixture
+def estate(_model: dict[str, Any]) -> dict[str, Any]:
+    """The model of the default estate."""
+    return copy.deepcopy(_model)

@@ -1,0 +1,204 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A planted secret is found however it is written, and what is at home is left alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find, Needle
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import private_line
+
+HOSTILE = "a'b\"c$d`e\\f#g%h{{i}}<j>&k!:/@ ü"
+
+
+def go_json(text: str) -> str:
+    escaped = json.dumps(text, ensure_ascii=False)
+    return escaped.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+@pytest.mark.parametrize("secret", [HOSTILE, "plain-0123456789abcdef", "two\nlines of a secret"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda s: s, id="plain"),
+        pytest.param(json.dumps, id="json"),
+        pytest.param(lambda s: json.dumps(s, ensure_ascii=False), id="json-utf8"),
+        pytest.param(go_json, id="docker"),
+        pytest.param(lambda s: go_json(go_json(s)), id="docker-log"),
+        pytest.param(lambda s: urllib.parse.quote(s, safe=""), id="url"),
+        pytest.param(urllib.parse.quote_plus, id="form"),
+        pytest.param(lambda s: s.encode().hex(), id="hex"),
+        *(
+            pytest.param(
+                lambda s, n=n, t=t: base64.b64encode(b"p" * n + s.encode() + b"t" * t).decode(),
+                id=f"base64-{n}-{t}",
+            )
+            for n in range(3)
+            for t in range(3)
+        ),
+        pytest.param(
+            lambda s: base64.urlsafe_b64encode(b">>" + s.encode()).decode(), id="base64url"
+        ),
+    ],
+)
+def test_every_spelling_is_found(secret: str, write: object, tmp_path: Path) -> None:
+    assert callable(write)
+    text = f"xx{write(secret)}yy".encode()
+    assert scan.labels_in(text, [Needle("it", secret)]) == {"it"}
+    (tmp_path / "file").write_bytes(b"\0\xff binary \n" + text)
+    found, _ = scan.files([str(tmp_path)], [Needle("it", secret)], since=0)
+    assert found == [Find("it", str(tmp_path / "file"))]
+
+
+def test_something_else_is_not_found() -> None:
+    text = "a completely different text, c29tZXRoaW5nIGVsc2U="
+    assert scan.labels_in(text.encode(), [Needle("it", HOSTILE)]) == set()
+
+
+def test_a_short_value_is_not_looked_for() -> None:
+    assert scan.spellings("short") == set()
+
+
+def test_a_needle_does_not_show_its_secret() -> None:
+    assert "hunter2" not in repr(Needle("it", "hunter2hunter2"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "secrets.json").write_text("hunter2hunter2")
+    (tmp_path / "elsewhere").write_text("hunter2hunter2")
+    (tmp_path / "a name with ' and \n in it").write_text("hunter2hunter2")
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "harmless").write_text("nothing")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("elsewhere")
+    return tmp_path
+
+
+def test_a_secret_at_home_is_no_find(tree: Path) -> None:
+    needle = Needle("it", "hunter2hunter2", (f"{tree}/home/",))
+    found, read = scan.files([str(tree)], [needle], since=0)
+    assert {find.where for find in found} == {
+        f"{tree}/elsewhere",
+        f"{tree}/a name with ' and \n in it",
+    }
+    assert read == 5
+
+
+def test_a_neighbour_at_home_is_a_find(tree: Path) -> None:
+    mine = Needle("mine", "hunter2hunter2", (f"{tree}/home/",))
+    other = Needle("other", "hunter2hunter2", (f"{tree}/elsewhere-home/",))
+    found, _ = scan.files([str(tree)], [mine, other], since=0)
+    assert Find("other", f"{tree}/home/secrets.json") in found
+    assert Find("mine", f"{tree}/home/secrets.json") not in found
+
+
+def test_a_name_may_hold_it_as_well(tree: Path) -> None:
+    (tree / "x-hunter3hunter3.txt").write_text("")
+    found, _ = scan.files([str(tree)], [Needle("it", "hunter3hunter3")], since=0)
+    assert found == [Find("it", f"the name of {tree}/x-hunter3hunter3.txt")]
+
+
+def test_old_files_and_skipped_ones_are_not_read(tree: Path) -> None:
+    needle = Needle("it", "hunter2hunter2")
+    assert scan.files([str(tree)], [needle], since=time.time() + 60) == ([], 0)
+    found, _ = scan.files([str(tree)], [needle], since=0, skip=lambda p: not p.endswith("where"))
+    assert found == [Find("it", f"{tree}/elsewhere")]
+
+
+def test_a_change_time_cannot_be_set_back(tree: Path) -> None:
+    os.utime(tree / "elsewhere", (1, 1))
+    found, _ = scan.files([str(tree)], [Needle("it", "hunter2hunter2")], since=time.time() - 60)
+    assert Find("it", f"{tree}/elsewhere") in found
+
+
+def test_mounts_by_where_they_keep_their_files(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        "2 1 0:5 / /proc rw - proc proc rw\n"
+        "3 1 0:9 / /run rw - tmpfs tmpfs rw\n"
+        "4 1 8:2 / /srv/with\\040space rw - xfs /dev/sdb rw\n"
+        "5 1 0:11 / /run rw shared:3 - tmpfs tmpfs rw\n"
+    )
+    found = scan.mounts(str(table))
+    assert [m.point for m in found if m.stored] == ["/", "/srv/with space"]
+    assert [m.point for m in found if m.volatile] == ["/run"]
+
+
+def test_a_process_with_the_secret_is_found_and_its_own_container_is_not() -> None:
+    needle = Needle("mcp-hr/CANARY", "hunter2hunter2")
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", "hunter2hunter2"],
+        stdin=subprocess.PIPE,
+        env={"IT": "hunter2hunter2"},
+    ) as child:
+        found, count = scan.processes([needle], lambda _id: "")
+        child.communicate()
+    where = {find.where.partition(" of ")[0] for find in found if str(child.pid) in find.where}
+    assert where == {"the environment", "the arguments"}
+    assert count > 1
+
+
+def test_processes_in_the_services_own_container(tmp_path: Path) -> None:
+    container = "ab" * 32
+    folder = tmp_path / "12"
+    folder.mkdir()
+    (folder / "environ").write_bytes(b"CANARY=hunter2hunter2\0")
+    (folder / "cmdline").write_bytes(b"x\0")
+    (folder / "comm").write_text("python3\n")
+    (folder / "cgroup").write_text(f"0::/docker/{'cd' * 32}/docker/{container}\n")
+    needles = [Needle("mcp-hr/CANARY", "hunter2hunter2"), Needle("other/X", "hunter2hunter2")]
+    own = {container: "mcp-hr/"}
+    found = scan._process(folder, needles, lambda item: own.get(item, ""))
+    assert found == [Find("other/X", "the environment of process 12 (python3)")]
+    assert scan._process(tmp_path / "13", needles, lambda _id: "") is None
+
+
+def test_a_search_that_misses_its_control_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PhoenixError, match="did not find its own control"):
+        scan.processes([], lambda _id: "", proc=str(tmp_path))
+
+
+def test_the_line_of_a_key_is_private() -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    for key in (
+        ec.generate_private_key(ec.SECP256R1()),
+        ec.generate_private_key(ec.SECP384R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    ):
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode()
+        public = key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        line = private_line(pem)
+        assert line in pem
+        assert len(line) >= 40
+        piece = base64.b64decode(line[: len(line) // 4 * 4])
+        assert piece not in public
+        if not isinstance(key, ed25519.Ed25519PrivateKey):
+            number = key.private_numbers()
+            private = getattr(number, "private_value", None) or number.p
+            size = (private.bit_length() + 7) // 8
+            raw = private.to_bytes(size, "big")
+            assert any(raw[i : i + 12] in piece for i in range(size - 12))
