@@ -55,6 +55,7 @@ RETURN = r"""
 _value:
   description:
     - C(directories) and C(files), entries of module P(tamshai.phoenix.files_bulk#module).
+    - C(units), entries of module P(tamshai.phoenix.units_bulk#module).
     - C(agents), entries of module P(tamshai.phoenix.secret_zero#module).
   type: dict
 """

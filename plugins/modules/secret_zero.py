@@ -75,9 +75,9 @@ options:
         required: true
         no_log: false
   wrap_ttl:
-    description: Seconds in which an agent has to fetch its SecretID.
-    type: int
-    default: 300
+    description: How long a wrapped SecretID may wait for its agent, in seconds or as C(5m).
+    type: str
+    default: 5m
   render_timeout:
     description: Seconds in which all agents have to render their secrets.
     type: int
@@ -175,6 +175,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._agents.secret_zer
     SecretZero,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.files import run_command
+from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, protect, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
@@ -192,7 +193,7 @@ def work(module: AnsibleModule) -> Result:
             zero = SecretZero(
                 agents,
                 client,
-                wrap_ttl=module.params["wrap_ttl"],
+                wrap_ttl=seconds(module.params["wrap_ttl"]),
                 timeout=module.params["render_timeout"],
                 run=run_command,
             )
@@ -238,7 +239,7 @@ def main() -> None:
     spec = connection_spec()
     spec |= {
         "agents": {"type": "list", "elements": "dict", "required": True, "options": agent},
-        "wrap_ttl": {"type": "int", "default": 300},
+        "wrap_ttl": {"type": "str", "default": "5m"},
         "render_timeout": {"type": "int", "default": 60},
     }
     run(spec, work)

@@ -331,7 +331,7 @@ def test_changed_configuration_takes_effect(world: World) -> None:
     path.write_text(path.read_text().replace('"5s"', '"6s"'))
     zero = world.zero()
     assert [(c.name, c.note) for c in zero.plan] == [
-        ("alpha", "its configuration is newer than its process")
+        ("alpha", f"its process is older than {path}")
     ]
     zero.act()
     assert world.unit("alpha").starts == starts + 1

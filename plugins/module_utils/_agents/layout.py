@@ -56,8 +56,8 @@ class Options:
 def layout(model: Mapping[str, Any], options: Options) -> dict[str, Any]:
     """Directories, files and facts of all agents of an estate.
 
-    ``directories`` and ``files`` are entries of module ``files_bulk``; ``agents`` are entries of
-    module ``secret_zero``; ``units`` are names of systemd units by what they do.
+    ``directories`` and ``files`` are entries of module ``files_bulk``, ``units`` of ``units_bulk``,
+    ``agents`` of ``secret_zero``.
 
     :raises PhoenixError: if the estate has no Vault, or a secret has a name that no template can
         refer to.
@@ -101,7 +101,13 @@ def layout(model: Mapping[str, Any], options: Options) -> dict[str, Any]:
         ]
         directories.append(_directory(f"/etc/systemd/system/{fact['unit']}.d"))
         facts.append(fact)
-    return {"directories": directories, "files": files, "agents": facts}
+    # The agents are started by module secret_zero, once there is something for them to read.
+    units = [
+        *({"name": f["reload_unit"], "started": True, "enabled": True} for f in facts),
+        *({"name": f["unit"], "enabled": True} for f in facts),
+    ]
+    agents = [{k: v for k, v in f.items() if k != "reload_unit"} for f in facts]
+    return {"directories": directories, "files": files, "units": units, "agents": agents}
 
 
 def agent_config(
@@ -194,6 +200,7 @@ def _fact(agent: Mapping[str, Any], agents_root: str, run: str) -> dict[str, Any
         "gid": agent["gid"],
         "approle": agent["approle"],
         "unit": f"tamshai-agent@{name}.service",
+        "reload_unit": f"tamshai-reload@{name}.path",
         "config": f"{agents_root}/{name}/agent.json",
         "secrets_file": f"{agent['run']}/{SECRETS_FILE}",
         "wrap_file": f"{run}/{name}/wrap",

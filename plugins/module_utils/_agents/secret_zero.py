@@ -33,7 +33,14 @@ __all__ = ["Agent", "Journal", "Run", "SecretZero", "Server"]
 Run = Callable[[Sequence[str], float], tuple[int, str]]
 Journal = Callable[[int, str], None]
 
-_PROPERTIES = ("LoadState", "ActiveState", "SubState", "ActiveEnterTimestampMonotonic")
+_PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "ActiveEnterTimestampMonotonic",
+    "FragmentPath",
+    "DropInPaths",
+)
 
 
 class Server(Protocol):
@@ -161,13 +168,13 @@ class SecretZero:
             return [f"unit {agent.unit} is {unit['LoadState'] or 'not known'}"]
         if (unit["ActiveState"], unit["SubState"]) != ("active", "running"):
             return [f"unit {agent.unit} is {unit['ActiveState']} ({unit['SubState']})"]
-        started = int(unit["ActiveEnterTimestampMonotonic"] or 0) / 1e6
-        age = self.monotonic() - started
-        try:
-            written = time.time() - Path(agent.config).stat().st_mtime
-        except FileNotFoundError:
+        age = self.monotonic() - int(unit["ActiveEnterTimestampMonotonic"] or 0) / 1e6
+        if not Path(agent.config).exists():
             return ["it has no configuration"]
-        return ["its configuration is newer than its process"] if written < age else []
+        for path in (agent.config, unit["FragmentPath"], *unit["DropInPaths"].split()):
+            if path and time.time() - Path(path).stat().st_mtime < age:
+                return [f"its process is older than {path}"]
+        return []
 
     def _units(self) -> dict[str, dict[str, str]]:
         if not self.agents:
