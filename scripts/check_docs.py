@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # Copyright: (c) 2026, tamshai.phoenix contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Check that what is documented is what is there.
