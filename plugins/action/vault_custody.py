@@ -15,6 +15,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import Pho
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import (
     CRYPTOGRAPHY_IMPORT_ERROR,
     Custody,
+    brought_shares,
 )
 
 SPEC: dict[str, Any] = {
@@ -30,6 +31,8 @@ SPEC: dict[str, Any] = {
     "root_token": {"type": "str", "no_log": True},
     "seal": {"type": "str", "default": "shamir"},
     "secrets": {"type": "bool", "default": False},
+    "share_files": {"type": "list", "elements": "path", "default": []},
+    "share_environment": {"type": "str", "default": ""},
 }
 REQUIRED_IF = [("state", "held", ["passphrase", "shares", "threshold", "root_token"])]
 
@@ -88,6 +91,9 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     }
     if options["secrets"]:
         passphrase = options["passphrase"] or ""
-        found["shares"] = custody.read_shares(passphrase, manifest.threshold or None)
+        found["shares"] = [
+            *custody.read_shares(passphrase, manifest.threshold or None),
+            *brought_shares(options["share_files"], options["share_environment"], passphrase),
+        ]
         found["root_token"] = custody.read_root_token(passphrase)
     return found

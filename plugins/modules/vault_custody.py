@@ -65,6 +65,20 @@ options:
         then.
     type: bool
     default: false
+  share_files:
+    description:
+      - Further files to read shares from when O(secrets=true), such as those that custodians bring.
+      - A file of this module's own format is decrypted with O(passphrase); any other is taken as
+        the share itself.
+    type: list
+    elements: path
+    default: []
+  share_environment:
+    description:
+      - Beginning of the names of environment variables of the control node that hold further
+        shares, such as V(VAULT_UNSEAL_KEY_) for C(VAULT_UNSEAL_KEY_1) and so on.
+    type: str
+    default: ""
 notes:
   - The directory is the only place that the shares are in. Keep a copy, better still move each file
     to another person.
@@ -113,7 +127,7 @@ root_token_held:
   type: bool
   sample: false
 shares:
-  description: The shares.
+  description: As many of the held shares as are needed, and all that were brought.
   returned: if O(secrets=true)
   type: list
   elements: str

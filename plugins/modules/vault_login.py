@@ -37,6 +37,8 @@ options:
       - What to do if the server cannot serve logins now.
       - V(fail) fails.
       - V(report) succeeds without a token and says why in RV(state).
+      - V(report) also covers a server that is up and refuses this identity, as one does before its
+        auth method is configured.
     type: str
     choices: [fail, report]
     default: fail
@@ -90,6 +92,11 @@ policies:
   type: list
   elements: str
   sample: [default, operator]
+reason:
+  description: Why RV(state) is not V(ready), in words.
+  returned: success
+  type: str
+  sample: ""
 state:
   description: V(ready), or with O(not_ready=report) V(sealed), V(uninitialised), V(standby) or
     V(unreachable).
@@ -115,19 +122,22 @@ NOT_READY = (
     errors.UninitialisedError,
     errors.StandbyError,
     errors.UnreachableError,
+    errors.RefusedError,
+    errors.NoRouteError,
 )
 
 
 def work(module: AnsibleModule) -> Result:
     with client_from(module, mask_login=False) as client:
         auth: dict[str, Any] = {}
-        state = "ready"
+        state, reason = "ready", ""
         try:
             auth = client.login()
         except NOT_READY as error:
             if module.params["not_ready"] == "fail":
                 raise
-            state = error.kind
+            refused = isinstance(error, (errors.RefusedError, errors.NoRouteError))
+            state, reason = ("refused" if refused else error.kind), error.message
         return Result(
             Plan(),
             token=client.keep_token() if auth else "",
@@ -135,6 +145,7 @@ def work(module: AnsibleModule) -> Result:
             lease_duration=auth.get("lease_duration", 0),
             policies=auth.get("policies") or [],
             state=state,
+            reason=reason,
         )
 
 

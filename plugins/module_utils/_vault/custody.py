@@ -48,7 +48,14 @@ try:
 except ImportError:
     CRYPTOGRAPHY_IMPORT_ERROR = traceback.format_exc()
 
-__all__ = ["CRYPTOGRAPHY_IMPORT_ERROR", "Custody", "CustodyError", "decrypt", "encrypt"]
+__all__ = [
+    "CRYPTOGRAPHY_IMPORT_ERROR",
+    "Custody",
+    "CustodyError",
+    "brought_shares",
+    "decrypt",
+    "encrypt",
+]
 
 # 32 MiB and a tenth of a second for each guess, on hardware of 2026.
 SCRYPT = {"n": 2**15, "r": 8, "p": 1}
@@ -113,6 +120,21 @@ def _authenticated(head: Mapping[str, Any]) -> bytes:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def brought_shares(files: Sequence[str], environment: str, passphrase: str) -> list[str]:
+    """Shares from files and from environment variables whose names begin with ``environment``."""
+    shares = []
+    for name in files:
+        content = read_bytes_or_none(name)
+        if content is None:
+            raise CustodyError(f"there is no file {name} to read a share from")
+        encrypted = content.lstrip().startswith(b"{")
+        shares.append(decrypt(content, passphrase, name) if encrypted else content.decode().strip())
+    if environment:
+        names = sorted(name for name in os.environ if name.startswith(environment))
+        shares += [os.environ[name].strip() for name in names]
+    return [share for share in shares if share]
 
 
 @dataclass(frozen=True)

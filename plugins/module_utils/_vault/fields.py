@@ -68,6 +68,7 @@ FORMS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
     "cidrs": (_cidrs, {"type": "list", "elements": "str"}),
     "duration": (_duration, {"type": "str"}),
     "int": (lambda value: int(value or 0), {"type": "int"}),
+    "list": (lambda value: [str(v) for v in value or []], {"type": "list", "elements": "str"}),
     "map": (_map, {"type": "dict"}),
     "names": (_names, {"type": "list", "elements": "str"}),
     "text": (_text, {"type": "str"}),

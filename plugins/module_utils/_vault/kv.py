@@ -1,0 +1,225 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Secrets in a key-value engine of version 2, written so that nothing equal is written again.
+
+Two ways of knowing what is equal:
+
+``read``
+    The values are read and compared. The token needs ``read`` on ``data/``.
+``fingerprint``
+    Nothing is read but metadata. Each value that was written has a keyed fingerprint in the
+    secret's custom metadata, together with the version that it was written as. A fingerprint
+    counts only while that version is the newest: what somebody else wrote since is unknown, and
+    is written again. Which keys exist is asked of ``subkeys/``, which shows no value.
+
+Writing merges into what is there (``PATCH``), under check-and-set, so keys of others stay and a
+concurrent writer is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+
+__all__ = ["Generate", "Secret", "Verdict", "generate_value"]
+
+MARK = "phoenix"
+VERSION = f"{MARK}.version"
+# The server takes 64 entries of custom metadata; one is the version, the rest is for others.
+MAX_FINGERPRINTS = 48
+CONFLICTS = 5
+ALPHABETS = {
+    "alphanumeric": string.ascii_letters + string.digits,
+    "hex": "0123456789abcdef",
+    "printable": string.ascii_letters + string.digits + "!#$%&*+-./:;<=>?@[]^_{|}~",
+}
+
+
+@dataclass(frozen=True)
+class Generate:
+    """A value that is made where there is none, and then stays."""
+
+    length: int = 32
+    alphabet: str = "alphanumeric"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one secret needs. ``values`` is what to write; it is empty where nothing differs."""
+
+    exists: bool
+    version: int
+    changed_keys: tuple[str, ...] = ()
+    made_keys: tuple[str, ...] = ()
+    removed_keys: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    dead: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.data_changed or self.metadata)
+
+    @property
+    def data_changed(self) -> bool:
+        return bool(self.changed_keys or self.made_keys or self.removed_keys)
+
+
+def generate_value(wanted: Generate) -> str:
+    """A random value from the operating system's generator."""
+    alphabet = ALPHABETS[wanted.alphabet]
+    return "".join(secrets.choice(alphabet) for _count in range(wanted.length))
+
+
+@dataclass(frozen=True)
+class Secret:
+    """One path with what is to be in it.
+
+    :arg data: Keys and their exact values.
+    :arg generate: Keys that get a random value if they do not exist.
+    :arg only: Whether keys that are not named are removed.
+    :arg metadata: Custom metadata of the caller's own.
+    :arg key: Key of the fingerprints; empty compares by reading.
+    """
+
+    mount: str
+    path: str
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    generate: Mapping[str, Generate] = field(default_factory=dict)
+    only: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    key: bytes = field(default=b"", repr=False)
+
+    def __post_init__(self) -> None:
+        both = sorted(set(self.data) & set(self.generate))
+        if both:
+            raise PhoenixError(f"{self.path}: both given and generated: {', '.join(both)}")
+        if self.key and len(self.data) > MAX_FINGERPRINTS:
+            raise PhoenixError(
+                f"{self.path}: more than {MAX_FINGERPRINTS} keys cannot be compared by fingerprint"
+            )
+
+    def _at(self, part: str) -> str:
+        return f"{self.mount}/{part}/{self.path}"
+
+    # -- read and decide ----------------------------------------------------------------------
+
+    def inspect(self, client: VaultClient) -> Verdict:
+        """Find out what differs; changes nothing."""
+        about = client.read(self._at("metadata"))
+        if about is None:
+            return Verdict(
+                exists=False,
+                version=0,
+                changed_keys=tuple(sorted(self.data)),
+                made_keys=tuple(sorted(self.generate)),
+                metadata=dict(self.metadata),
+            )
+        version = int(about.get("current_version") or 0)
+        custom = {str(k): str(v) for k, v in (about.get("custom_metadata") or {}).items()}
+        newest = (about.get("versions") or {}).get(str(version)) or {}
+        dead = not version or bool(newest.get("deletion_time") or newest.get("destroyed"))
+        metadata = {k: v for k, v in self.metadata.items() if custom.get(k) != v}
+        if dead:
+            changed, made = sorted(self.data), sorted(self.generate)
+            removed: list[str] = []
+        elif self.key:
+            changed, made, removed = self._by_fingerprint(client, custom, version)
+        else:
+            changed, made, removed = self._by_reading(client)
+        return Verdict(
+            exists=True,
+            version=version,
+            changed_keys=tuple(changed),
+            made_keys=tuple(made),
+            removed_keys=tuple(removed),
+            metadata=metadata,
+            dead=dead,
+        )
+
+    def _by_reading(self, client: VaultClient) -> tuple[list[str], list[str], list[str]]:
+        answer = client.read(self._at("data")) or {}
+        there: Mapping[str, Any] = answer.get("data") or {}
+        changed = [k for k, v in self.data.items() if k not in there or there[k] != v]
+        return sorted(changed), self._to_make(there), self._to_remove(there)
+
+    def _by_fingerprint(
+        self, client: VaultClient, custom: Mapping[str, str], version: int
+    ) -> tuple[list[str], list[str], list[str]]:
+        answer = client.read(self._at("subkeys")) or {}
+        there: Mapping[str, Any] = answer.get("subkeys") or {}
+        known = custom.get(VERSION) == str(version)
+        changed = [
+            key
+            for key, value in self.data.items()
+            if not known or key not in there or custom.get(_entry(key)) != self._print(value)
+        ]
+        return sorted(changed), self._to_make(there), self._to_remove(there)
+
+    def _to_make(self, there: Mapping[str, Any]) -> list[str]:
+        return sorted(key for key in self.generate if key not in there)
+
+    def _to_remove(self, there: Mapping[str, Any]) -> list[str]:
+        if not self.only:
+            return []
+        return sorted(set(there) - set(self.data) - set(self.generate))
+
+    def _print(self, value: Any) -> str:
+        # The path is part of it, so equal values in two places do not look equal.
+        return fingerprint(self.key, f"{self.mount}/{self.path}\0{value!r}")
+
+    # -- act ----------------------------------------------------------------------------------
+
+    def write(self, client: VaultClient, verdict: Verdict) -> int:
+        """Do what the verdict says; returns the version that is the newest afterwards.
+
+        :raises errors.ConflictError: if others keep writing to the same path meanwhile.
+        """
+        for _attempt in range(CONFLICTS):
+            try:
+                return self._write_once(client, verdict)
+            except errors.ConflictError:
+                verdict = self.inspect(client)
+                if not verdict.changed:
+                    return verdict.version
+        return self._write_once(client, verdict)
+
+    def _write_once(self, client: VaultClient, verdict: Verdict) -> int:
+        version = verdict.version
+        if verdict.data_changed:
+            version = self._write_data(client, verdict)
+        metadata = dict(verdict.metadata)
+        if self.key and verdict.data_changed:
+            metadata.update({_entry(k): self._print(v) for k, v in self.data.items()})
+            metadata[VERSION] = str(version)
+        if metadata:
+            client.patch(self._at("metadata"), {"custom_metadata": metadata})
+        return version
+
+    def _write_data(self, client: VaultClient, verdict: Verdict) -> int:
+        values: dict[str, Any] = {key: self.data[key] for key in verdict.changed_keys}
+        values |= {key: generate_value(self.generate[key]) for key in verdict.made_keys}
+        body: dict[str, Any] = {"options": {"cas": verdict.version}, "data": values}
+        if verdict.exists and not verdict.dead:
+            values |= dict.fromkeys(verdict.removed_keys)  # RFC 7396: null removes
+            answer = client.patch(self._at("data"), body)
+        else:
+            answer = client.write(self._at("data"), body)
+        return int((answer.get("data") or {}).get("version") or 0)
+
+
+def _entry(key: str) -> str:
+    """The name of a key's fingerprint in custom metadata, which is limited to 128 bytes."""
+    if len(key.encode()) <= 80:
+        return f"{MARK}:{key}"
+    return f"{MARK}#{hashlib.sha256(key.encode()).hexdigest()[:32]}"
