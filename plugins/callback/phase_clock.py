@@ -490,7 +490,7 @@ class CallbackModule(DefaultCallback):
     def _erase(self) -> None:
         if self._region is not None:
             try:
-                self._region.erase(shutil.get_terminal_size().columns)
+                self._region.erase()
             except OSError:
                 self._region = None
 

@@ -84,17 +84,17 @@ class Region:
         self._send(f"{_BEGIN_FRAME}{hide}{self._to_top(columns)}{rows}{_CLEAR_BELOW}{_END_FRAME}")
         self._shown, self._hidden_cursor = fresh, True
 
-    def erase(self, columns: int) -> None:
+    def erase(self) -> None:
         """Leave the terminal as if there had never been live lines."""
         show = _SHOW_CURSOR if self._hidden_cursor else ""
         if self._shown or show:
-            self._send(f"{self._to_top(columns)}{_CLEAR_BELOW}{show}")
+            self._send(f"{self._to_top()}{_CLEAR_BELOW}{show}")
         self._shown, self._hidden_cursor = [], False
 
-    def _to_top(self, columns: int) -> str:
-        # A terminal made narrower since has wrapped the lines: they take more rows than we wrote.
-        rows = sum(max(1, -(-_cells(text) // columns)) for text, _colour in self._shown)
-        return f"\r\x1b[{rows}A" if rows else "\r"
+    def _to_top(self) -> str:
+        # Some terminals wrap lines anew when they are made narrower, some do not. Going up one row
+        # for each line may leave a rest of an old frame; going further could erase a message.
+        return f"\r\x1b[{len(self._shown)}A" if self._shown else "\r"
 
     def _send(self, text: str) -> None:
         self._stream.write(text)

@@ -36,21 +36,24 @@ def test_equal_lines_are_not_drawn_twice(region: Region, stream: io.StringIO) ->
 def test_the_cursor_is_hidden_once_and_comes_back(region: Region, stream: io.StringIO) -> None:
     region.draw([("one", "red")], 80)
     region.draw([("two", "red")], 80)
-    region.erase(80)
+    region.erase()
     text = stream.getvalue()
     assert text.count("\x1b[?25l") == 1
     assert text.endswith("\x1b[1A\x1b[J\x1b[?25h")
 
 
 def test_erasing_nothing_sends_nothing(region: Region, stream: io.StringIO) -> None:
-    region.erase(80)
+    region.erase()
     assert stream.getvalue() == ""
 
 
-def test_a_terminal_made_narrower_is_cleared_wholly(region: Region, stream: io.StringIO) -> None:
+def test_a_terminal_made_narrower_loses_no_message(region: Region, stream: io.StringIO) -> None:
     region.draw([("x" * 60, "red"), ("short", "red")], 80)
-    region.erase(20)
-    assert "\x1b[4A" in stream.getvalue()  # three rows of 20, and one
+    before = len(stream.getvalue())
+    region.draw([("y" * 60, "red"), ("short", "red")], 20)
+    after = stream.getvalue()[before:]
+    assert "\x1b[2A" in after
+    assert "yyyyyyyyyyyyyyyy...\x1b[K" in after
 
 
 @pytest.mark.parametrize(
