@@ -30,10 +30,8 @@ from_file() {
 make_cluster() {
 	local arguments=("--username=$POSTGRES_USER")
 	[ -z "${POSTGRES_INITDB_WALDIR:-}" ] || arguments+=("--waldir=$POSTGRES_INITDB_WALDIR")
-	if [ -n "$POSTGRES_PASSWORD" ]; then
-		arguments+=(--pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD"))
-	fi
-	eval 'initdb "${arguments[@]}" '"$POSTGRES_INITDB_ARGS"
+	[ -z "$POSTGRES_PASSWORD" ] || arguments+=(--pwfile=/dev/stdin)
+	eval 'initdb "${arguments[@]}" '"$POSTGRES_INITDB_ARGS" <<< "$POSTGRES_PASSWORD"
 	local method="${POSTGRES_HOST_AUTH_METHOD:-}"
 	if [ -z "$method" ]; then
 		method="$(postgres -C password_encryption)"
