@@ -81,7 +81,7 @@ class Region:
             return
         rows = "".join(f"{self._paint(text, colour)}{_CLEAR_LINE}\n" for text, colour in fresh)
         hide = "" if self._hidden_cursor else _HIDE_CURSOR
-        self._send(f"{_BEGIN_FRAME}{hide}{self._to_top(columns)}{rows}{_CLEAR_BELOW}{_END_FRAME}")
+        self._send(f"{_BEGIN_FRAME}{hide}{self._to_top()}{rows}{_CLEAR_BELOW}{_END_FRAME}")
         self._shown, self._hidden_cursor = fresh, True
 
     def erase(self) -> None:
