@@ -260,8 +260,8 @@ def test_more_than_systemd_takes_is_said(
 
 def test_the_program_says_what_is_wrong_and_ends_non_zero(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
-    command = [sys.executable, PROGRAM, "--tree", tmp_path / "certs"]
-    command += ["--sealed", tmp_path / "lib" / "certs.cred"]
+    command = [sys.executable, str(PROGRAM), "--tree", str(tmp_path / "certs")]
+    command += ["--sealed", str(tmp_path / "lib" / "certs.cred")]
     done = subprocess.run([*command, "save"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "tamshai-certs: " in done.stderr
