@@ -499,6 +499,7 @@ def main() -> None:
     spec = connection_spec()
     for option, kind in OPTIONS.items():
         spec[option] = _list_of({**identity[option], **_suboptions(kind)})
+    spec["secret_engines"]["no_log"] = False
     spec["purge"] = _list_of(
         {
             "kind": {"type": "str", "choices": list(PURGED), "required": True},

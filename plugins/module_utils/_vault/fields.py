@@ -122,7 +122,7 @@ def argument_spec(fields: Mapping[str, Field]) -> dict[str, dict[str, Any]]:
         option = dict(FORMS[field.form][1])
         if field.choices:
             option["choices"] = list(field.choices)
-        if "token" in name or "secret" in name:
-            option["no_log"] = False
+        if any(word in name for word in ("token", "secret", "key", "pass")):
+            option["no_log"] = False  # Only named like one: none of these settings is a secret.
         spec[name] = option
     return spec
