@@ -178,7 +178,7 @@ def work(module: AnsibleModule) -> Result:
             failed[service] = error.message
     if failed:
         words = "; ".join(failed.values())
-        raise PhoenixError(words, failed=sorted(failed), proven=proven, told=told)
+        raise PhoenixError(words, failed_services=sorted(failed), proven=proven, told=told)
     return Result(plan, changes=plan.summary(), proven=proven, told=told)
 
 
