@@ -41,16 +41,16 @@ options:
     description: Database to open first.
     type: str
     default: postgres
-  ca_cert:
+  login_ca_cert:
     description: >-
       File with the CA certificates that the server's certificate is verified against, required for
       a host name.
     type: path
-  client_cert:
+  login_client_cert:
     description: File with the client certificate to show to the server.
     type: path
-  client_key:
-    description: File with the key of O(client_cert).
+  login_client_key:
+    description: File with the key of O(login_client_cert).
     type: path
   connect_timeout:
     description: Seconds to wait for a connection.

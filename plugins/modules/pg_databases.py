@@ -267,25 +267,29 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def main(module: AnsibleModule) -> Result:
+def work(module: AnsibleModule) -> Result:
     require(module, "psycopg2", PSYCOPG2_ERROR)
     params = module.params
-    work = Reconciler(
+    reconciler = Reconciler(
         params["roles"], params["databases"], lambda database: connect(params, database)
     )
     if module.check_mode:
-        plan = work.read()
+        plan = reconciler.read()
         return Result(plan, changes=plan.summary())
-    with work.locked():
-        plan = work.read()
+    with reconciler.locked():
+        plan = reconciler.read()
         if plan.changed:
-            work.act()
-            left = work.read()
+            reconciler.act()
+            left = reconciler.read()
             if left.changed:
                 names = ", ".join(change.title for change in left)
                 raise PostgresError(f"the server did not take: {names}", left=left.summary())
     return Result(plan, changes=plan.summary())
 
 
+def main() -> None:
+    run(ARGUMENT_SPEC, work)
+
+
 if __name__ == "__main__":
-    run(ARGUMENT_SPEC, main)
+    main()

@@ -366,7 +366,7 @@ def declared_pairs(rules: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def main(module: AnsibleModule) -> Result:
+def work(module: AnsibleModule) -> Result:
     require(module, "psycopg2", PSYCOPG2_ERROR)
     params = module.params
     enforcer = Enforcer(wanted(params), lambda: connect(params))
@@ -404,5 +404,9 @@ def main(module: AnsibleModule) -> Result:
     )
 
 
+def main() -> None:
+    run(ARGUMENT_SPEC, work)
+
+
 if __name__ == "__main__":
-    run(ARGUMENT_SPEC, main)
+    main()

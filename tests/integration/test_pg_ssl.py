@@ -113,9 +113,9 @@ class TestProven:
                 password="app-password",
                 dbname="postgres",
                 sslmode="verify-full",
-                sslrootcert=other["ca_cert"],
-                sslcert=other["client_cert"],
-                sslkey=other["client_key"],
+                sslrootcert=other["login_ca_cert"],
+                sslcert=other["login_client_cert"],
+                sslkey=other["login_client_key"],
             )
 
     def test_a_host_line_added_by_hand_is_taken_out_and_refused(self, proven: Server) -> None:

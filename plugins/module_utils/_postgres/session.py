@@ -48,9 +48,9 @@ def login_spec() -> dict[str, dict[str, Any]]:
         "login_user": {"type": "str", "default": "postgres"},
         "login_password": {"type": "str", "no_log": True},
         "login_db": {"type": "str", "default": "postgres"},
-        "ca_cert": {"type": "path"},
-        "client_cert": {"type": "path"},
-        "client_key": {"type": "path"},
+        "login_ca_cert": {"type": "path"},
+        "login_client_cert": {"type": "path"},
+        "login_client_key": {"type": "path"},
         "connect_timeout": {"type": "int", "default": 10},
     }
 
@@ -142,15 +142,16 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
     if login.get("login_password"):
         arguments["password"] = login["login_password"]
     if not host.startswith("/"):
-        if not login.get("ca_cert"):
+        if not login.get("login_ca_cert"):
             raise PostgresError(
-                f"no CA certificate for {host}", hint="TCP sessions are verified: give ca_cert."
+                f"no CA certificate for {host}",
+                hint="TCP sessions are verified: give login_ca_cert.",
             )
-        arguments.update(sslmode="verify-full", sslrootcert=login["ca_cert"])
+        arguments.update(sslmode="verify-full", sslrootcert=login["login_ca_cert"])
         if login.get("login_hostaddr"):
             arguments["hostaddr"] = login["login_hostaddr"]
-        if login.get("client_cert"):
-            arguments.update(sslcert=login["client_cert"], sslkey=login["client_key"])
+        if login.get("login_client_cert"):
+            arguments.update(sslcert=login["login_client_cert"], sslkey=login["login_client_key"])
     try:
         return Session(psycopg2.connect(**arguments), description)
     except psycopg2.OperationalError as error:

@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Both sides of a database engine at once: the rotator in PostgreSQL and the server behind it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors import (
+    PostgresError,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation import (
+    Names,
+    Rotation,
+    statement,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import Session
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.vaultdb import (
+    Connection,
+    StaticRole,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+
+__all__ = ["Handover"]
+
+Row = dict[str, Any]
+
+
+class Handover:
+    """Hands logins over to a Vault server, and sees whether they are still in its hands.
+
+    What is known comes from the two servers alone: the function in PostgreSQL notes each password
+    that it sets, and Vault tells when it rotated. A note that does not match the password in place,
+    or Vault's time, means that somebody else set it; then a new one is due.
+    """
+
+    def __init__(
+        self,
+        client: VaultClient,
+        connect: Callable[[str], Session],
+        names: Names,
+        *,
+        mount: str,
+        connection: Row,
+        static_roles: Sequence[Row],
+        tolerance: int,
+    ) -> None:
+        self.client = client
+        self.names = names
+        self.tolerance = dt.timedelta(seconds=tolerance)
+        managed = [row["username"] for row in static_roles]
+        self._rotation = Rotation(names, managed, connect)
+        rotate = statement(names)
+        self._connection = Connection(
+            client,
+            mount,
+            connection["name"],
+            {
+                "plugin_name": "postgresql-database-plugin",
+                "connection_url": connection["connection_url"],
+                "username": names.login,
+                "password_authentication": "scram-sha-256",
+                "allowed_roles": [row["name"] for row in static_roles],
+                "root_rotation_statements": [rotate],
+                "max_open_connections": connection["max_open_connections"],
+                "max_connection_lifetime": connection["max_connection_lifetime"],
+            },
+        )
+        self._roles = [
+            StaticRole(
+                client,
+                mount,
+                row["name"],
+                {
+                    "db_name": connection["name"],
+                    "username": row["username"],
+                    "rotation_period": row["rotation_period"],
+                    "rotation_statements": [rotate],
+                },
+            )
+            for row in static_roles
+        ]
+        self.root_rotated = False
+        self.rotated: list[str] = []
+        self._write_connection: Row = {}
+        self._write_roles: list[tuple[StaticRole, Row]] = []
+        self._rotate_roles: list[StaticRole] = []
+
+    def read(self, plan: Plan) -> None:
+        """Compare both servers with what is declared."""
+        self._rotation.read(plan)
+        self._connection.read()
+        for role in self._roles:
+            role.refuse_ignored()
+            break  # one server, one kind of object: what holds for one holds for all
+        self.client.map(StaticRole.read, self._roles)
+        self._write_connection = self._connection.plan(plan)
+        if self._connection.current is None or not self._rotation.setting(self.names.login).intact:
+            self.root_rotated = True
+            plan.add("password", self.names.login, "rotate", note="known to the server alone")
+        for role in self._roles:
+            self._plan_role(plan, role)
+
+    def _plan_role(self, plan: Plan, role: StaticRole) -> None:
+        login = str(role.wanted["username"])
+        exists = role.current is not None
+        values = role.plan(plan)
+        if values:
+            self._write_roles.append((role, values))
+        if not exists:
+            self.rotated.append(login)  # the server rotates when it creates
+        elif not self._in_hand(role):
+            self.rotated.append(login)
+            self._rotate_roles.append(role)
+            plan.add("password", login, "rotate", note="it is not the one that the server set")
+
+    def _in_hand(self, role: StaticRole) -> bool:
+        """Whether the password in PostgreSQL is the one that the server serves."""
+        setting = self._rotation.setting(str(role.wanted["username"]))
+        if not setting.intact or setting.rotated_at is None or role.rotated_at is None:
+            return False
+        return abs(setting.rotated_at - role.rotated_at) <= self.tolerance
+
+    def act(self, protect: Callable[[str], None]) -> None:
+        """Carry the plan out.
+
+        :arg protect: Is told the rotator's first password, so that nothing shows it.
+        """
+        self._rotation.act()
+        if self.root_rotated:
+            password = self._rotation.new_password()
+            protect(password)
+            values = self._connection.wanted
+            self._connection.write(values, password)
+            self._connection.rotate_root()
+        elif self._write_connection:
+            self._connection.write(self._write_connection)
+        self.client.map(lambda item: item[0].write(item[1]), self._write_roles)
+        self.client.map(StaticRole.rotate, self._rotate_roles)
+        self._read_back()
+
+    def _read_back(self) -> None:
+        left = Plan()
+        self._rotation.read(left)
+        self.client.map(StaticRole.read, self._roles)
+        strays = [str(role.wanted["username"]) for role in self._roles if not self._in_hand(role)]
+        if not self._rotation.setting(self.names.login).intact:
+            strays.insert(0, self.names.login)
+        if left.changed or strays:
+            names = ", ".join([change.title for change in left] + strays)
+            raise PostgresError(
+                f"after the hand-over, this is not as it should be: {names}", strays=strays
+            )
+
+    def logins(self) -> list[Row]:
+        """Each login, when it was rotated, and whether its password is the server's."""
+        rows = []
+        for role in self._roles:
+            login = str(role.wanted["username"])
+            setting = self._rotation.setting(login)
+            rows.append(
+                {
+                    "login": login,
+                    "static_role": role.name,
+                    "rotated_at": setting.rotated_at.isoformat() if setting.rotated_at else None,
+                    "intact": self._in_hand(role),
+                }
+            )
+        return rows
