@@ -77,7 +77,7 @@ class Declaration:
     @property
     def directory(self) -> PurePosixPath:
         """Where the bundle lives below the directory of all bundles."""
-        service, _, login = self.name.partition(".")
+        service, _dot, login = self.name.partition(".")
         return PurePosixPath(service, "clients", login) if login else PurePosixPath(service)
 
     def public(self) -> dict[str, Any]:

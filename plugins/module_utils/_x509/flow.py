@@ -472,7 +472,7 @@ def _list_due(
         return True
     ends = getattr(found, "next_update_utc", None) or utc(found.next_update)
     wanted = {
-        serial for serial, _ in index.revoked(issue.serial_text(certificate.serial_number), now)
+        serial for serial, _at in index.revoked(issue.serial_text(certificate.serial_number), now)
     }
     listed = {entry.serial_number for entry in found}
     return now > ends - timedelta(seconds=lifetime // 3) or not wanted <= listed

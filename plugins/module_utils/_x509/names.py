@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
@@ -18,7 +19,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
 
 __all__ = ["Constraints", "dns_name", "ip_address", "uri"]
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # RFC 3986, what may stand in a URI without an escape; a SPIFFE ID has neither query nor fragment.
