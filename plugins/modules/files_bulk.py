@@ -80,6 +80,10 @@ options:
         type: list
         elements: str
         default: []
+      unvalidated:
+        description: Whether to write the file also where its validator is not installed yet.
+        type: bool
+        default: false
       apply:
         description: The name of the entry of O(apply) that makes a change in this file take effect.
         type: str
@@ -212,6 +216,7 @@ def _file(thing: dict[str, Any]) -> File:
         secret="secret_content" in given,
         validate=tuple(thing["validate"]),
         apply=thing["apply"],
+        unvalidated=thing["unvalidated"],
     )
 
 
@@ -257,6 +262,7 @@ def main() -> None:
         "mode": {"type": "str", "default": "0644"},
         **owner,
         "validate": {"type": "list", "elements": "str", "default": []},
+        "unvalidated": {"type": "bool", "default": False},
         "apply": {"type": "str", "default": ""},
     }
     apply = {

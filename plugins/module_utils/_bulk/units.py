@@ -139,9 +139,18 @@ class Units:
     def _systemctl(self, *arguments: str) -> None:
         code, output = self.run(("systemctl", *arguments), 90.0)
         if code != 0:
+            said = output[-1000:]
+            if arguments[0] == "start":
+                # What the unit itself said is more to the point than what systemctl says of it.
+                said = self._journal(arguments[-1]) or said
             raise PhoenixError(
-                f"systemctl {' '.join(arguments)} failed with exit code {code}: {output[-1000:]}"
+                f"systemctl {' '.join(arguments)} failed with exit code {code}: {said}"
             )
+
+    def _journal(self, unit: str) -> str:
+        command = ("journalctl", "--no-pager", "--output=cat", "--lines=8", f"--unit={unit}")
+        code, output = self.run(command, 30.0)
+        return output[-2000:] if code == 0 else ""
 
 
 def _held(state: dict[str, str]) -> bool:

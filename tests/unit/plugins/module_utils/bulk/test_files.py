@@ -146,6 +146,16 @@ def test_check_mode_says_when_the_validator_is_not_there_yet(place: Path) -> Non
         planned.act()
 
 
+def test_a_file_may_be_written_before_its_validator_is_there(place: Path) -> None:
+    validate = ("/no/such/program", "%s")
+    first = bulk(place, file(place / "one", "y\n", validate=validate, unvalidated=True))
+    first.read()
+    first.check()
+    assert first.unpredictable == []
+    first.act()
+    assert (place / "one").exists()
+
+
 def test_a_validator_sees_the_name_and_no_other_user_sees_the_file(place: Path) -> None:
     script = place / "validator"
     script.write_text('#!/bin/sh\nstat -c "%a %n" "$1" > "$(dirname "$0")/seen"\n')
