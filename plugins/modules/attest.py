@@ -44,9 +44,28 @@ options:
     description:
       - V(proofs) makes the proofs.
       - V(snapshot) takes what a later call compares with after a restart, and makes no proof.
+      - >-
+        V(opening) unseals the Vault with O(shares) after O(delay) seconds. It is run in the
+        background, while another task is seen to wait for a sealed server.
     type: str
-    choices: [proofs, snapshot]
+    choices: [proofs, snapshot, opening]
     default: proofs
+  settle_timeout:
+    description:
+      - Seconds in which, before O(collect=snapshot), the Vault has to answer after a restart.
+      - With O(collect=proofs) all services have to be healthy and their secrets rendered by then;
+        if they are not, the proofs are made all the same and say what is missing.
+    type: int
+    default: 0
+  shares:
+    description: Shares of the unseal key, for O(collect=opening).
+    type: list
+    elements: str
+    default: []
+  delay:
+    description: Seconds to wait before O(collect=opening).
+    type: int
+    default: 0
   only:
     description: Ids of the proofs to make; the others are listed as not run. All, if empty.
     type: list
@@ -159,7 +178,9 @@ snapshot:
   type: dict
   contains:
     fingerprints:
-      description: Keyed fingerprints of the Vault's content, empty while it is sealed.
+      description:
+        - Keyed fingerprints of the Vault's content, empty while it is sealed and without
+          O(fingerprint_key).
       type: dict
       sample: {"policy mcp-hr": "5b0f..."}
     sealed:
@@ -195,7 +216,14 @@ INIT = Path("/proc/1/stat")
 
 SPEC: dict[str, dict[str, Any]] = {
     "estate": {"type": "dict", "required": True},
-    "collect": {"type": "str", "choices": ["proofs", "snapshot"], "default": "proofs"},
+    "collect": {
+        "type": "str",
+        "choices": ["proofs", "snapshot", "opening"],
+        "default": "proofs",
+    },
+    "settle_timeout": {"type": "int", "default": 0},
+    "shares": {"type": "list", "elements": "str", "default": [], "no_log": True},
+    "delay": {"type": "int", "default": 0},
     "only": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "no_log": True},
     "issued": {"type": "list", "elements": "dict", "default": []},
@@ -237,12 +265,21 @@ def main(module: AnsibleModule) -> Result:
         inputs.token, params["operator_key"] or "", inputs.fingerprint_key, *inputs.foreign.values()
     )
     site = Site(inputs, vocabulary)
-    if params["collect"] == "snapshot":
-        values: dict[str, Any] = {"snapshot": {} if module.check_mode else snapshot(site)}
-    elif module.check_mode:
-        values = {"proofs": predicted(), "started": now(), "finished": now(), "born": ""}
+    if module.check_mode:
+        values: dict[str, Any] = {
+            "proofs": predicted(),
+            "started": now(),
+            "finished": now(),
+            "born": "",
+        }
+    elif params["collect"] == "snapshot":
+        values = {"snapshot": snapshot(site, params["settle_timeout"])}
+    elif params["collect"] == "opening":
+        vocabulary.add(*params["shares"])
+        disruption.open_seal(site, params["shares"], delay=params["delay"])
+        values = {}
     else:
-        values = prove(site, params["only"])
+        values = prove(site, params["only"], params["settle_timeout"])
     protect(module, *vocabulary)
     return Result(Plan(), **vocabulary.clean(values))
 
@@ -253,8 +290,10 @@ def predicted() -> list[dict[str, Any]]:
     return framework.not_run((entry.id, reason) for entry in CATALOGUE)
 
 
-def prove(site: Site, only: list[str]) -> dict[str, Any]:
+def prove(site: Site, only: list[str], settle_timeout: int) -> dict[str, Any]:
     """All results, with the times around them."""
+    if settle_timeout:
+        disruption.settle(site, settle_timeout)
     started = now()
     try:
         proofs = framework.run(site, PROOFS, site.vocabulary, only=only)
@@ -265,12 +304,14 @@ def prove(site: Site, only: list[str]) -> dict[str, Any]:
     return {"proofs": proofs, "started": started, "finished": now(), "born": made}
 
 
-def snapshot(site: Site) -> dict[str, Any]:
+def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:
     """What a restart must not change, and what it must."""
+    disruption.wait_for_vault(site, settle_timeout)
     container = site.container(site.the("vault")["name"])
     sealed = bool(site.vault().seal_status().get("sealed"))
     try:
-        fingerprints = {} if sealed else disruption.fingerprints(site)
+        wanted = not sealed and site.inputs.fingerprint_key
+        fingerprints = disruption.fingerprints(site) if wanted else {}
     finally:
         site.close()
     return {

@@ -6,17 +6,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.h1_d import paths_of
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Record
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["WANTED", "fingerprints", "observed"]
+__all__ = ["WANTED", "fingerprints", "observed", "open_seal", "settle", "wait_for_vault"]
 
 WANTED = {
     "vault": "needs attest_disruptive=true (restarts Vault)",
@@ -62,8 +67,49 @@ def fingerprints(site: Site) -> dict[str, str]:
     return found
 
 
+def wait_for_vault(site: Site, timeout: float) -> None:
+    """Wait until the Vault's container runs and tells of its seal.
+
+    :raises PhoenixError: with the reason why it does not.
+    """
+
+    def answers() -> bool:
+        site.forget_containers()
+        site.container(site.the("vault")["name"])
+        return bool(site.vault().seal_status())
+
+    wait_until(answers, timeout=timeout, what="the Vault to answer")
+
+
+def settle(site: Site, timeout: float) -> None:
+    """Wait until every service is healthy and has its secrets; what is not is for the proofs."""
+
+    def settled() -> bool:
+        site.forget_containers()
+        healthy = all(site.container(name).health == "healthy" for name in site.services)
+        return healthy and all(site.secrets_file(a).exists() for a in site.estate["agents"])
+
+    with contextlib.suppress(PhoenixError):
+        wait_until(settled, timeout=timeout, what="the services", interval=0.5)
+
+
+def open_seal(site: Site, shares: Sequence[str], *, delay: float) -> None:
+    """Wait a while and unseal the Vault.
+
+    :raises PhoenixError: where it is not open in the end.
+    """
+    time.sleep(delay)
+    answer = {"sealed": True}
+    for share in shares:
+        reply = site.vault().request("PUT", "sys/unseal", {"key": share})
+        if not reply.ok:
+            raise PhoenixError(f"a share was refused: {reply.text}")
+        answer = reply.body
+        if not answer.get("sealed"):
+            return
+    raise PhoenixError(f"{len(shares)} shares did not unseal the Vault")
+
+
 def canonical(value: Any) -> str:
     """JSON that is the same for the same value."""
-    import json
-
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

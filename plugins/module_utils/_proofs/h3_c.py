@@ -34,7 +34,7 @@ def fresh_certificates(site: Site) -> Record:
     context = tls.client_context(site.ca, site.identity("host"))
     served: dict[str, Any] = {}
     for name in site.services:
-        result = hop.attempt(hop.target_of(site, name), context, talk=_silent)
+        result = hop.attempt(hop.target_of(site, name, logins=False), context, talk=_silent)
         if not record.expect(result.serial, f"{name} serves no certificate: {result.answer}"):
             continue
         leaf = bundles.leaf(site.certs / name / "current")

@@ -93,10 +93,13 @@ class Hop:
         return {key: value for key, value in shown.items() if value}
 
 
-def target_of(site: Site, name: str) -> Target:
-    """The door of a service, at its container's own address."""
+def target_of(site: Site, name: str, *, logins: bool = True) -> Target:
+    """The door of a service, at its container's own address.
+
+    :arg logins: Whether the database logins are needed, for which services must have secrets.
+    """
     service = site.services[name]
-    credentials = _credentials(site) if service["kind"] == "postgresql" else ()
+    credentials = _credentials(site) if logins and service["kind"] == "postgresql" else ()
     return Target(
         name=name,
         kind=service["kind"],

@@ -162,6 +162,10 @@ class Site:
 
     # The engine.
 
+    def forget_containers(self) -> None:
+        """Ask the engine anew: something was restarted."""
+        self.containers = Once(self.engine.containers)
+
     def container(self, service: str) -> Container:
         """The running container of a service.
 

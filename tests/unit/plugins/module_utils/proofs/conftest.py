@@ -12,8 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.model import build
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import every, framework
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import CATALOGUE
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine import Container
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    Once,
+    Vocabulary,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs, Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
 
 NAMES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
 SECONDS = [3.1, 41.7, 12.4, 5.9, 27.3, 14.2, 16.8, 6.4]
@@ -144,3 +153,177 @@ def _model() -> dict[str, Any]:
 def estate(_model: dict[str, Any]) -> dict[str, Any]:
     """The model of the default estate."""
     return copy.deepcopy(_model)
+
+
+class FakeVault:
+    """A Vault as an estate leaves it, answering what proofs ask. Tests spoil its state."""
+
+    def __init__(self, estate: dict[str, Any]) -> None:
+        self.policies = {p["name"]: p["text"] for p in estate["policies"]}
+        self.policies |= {"default": "x", "root": "", "operator": "x", "host": "x"}
+        self.roles = {r["name"]: copy.deepcopy(r) for r in estate["approles"]}
+        self.alive: dict[str, list[str]] = {name: [] for name in self.roles}
+        self.granted = {
+            "mcp-gateway": {"tamshai/data/mcp-gateway"},
+            "mcp-hr": {"tamshai/data/mcp-hr", "database/static-creds/tamshai-app"},
+        }
+        self.uses = 1
+        self.keep_accessor = False
+        self.seal: dict[str, Any] = {
+            "type": "shamir",
+            "storage_type": "raft",
+            "initialized": True,
+            "sealed": False,
+        }
+        self.audit: dict[str, Any] = {
+            "file/": {"type": "file", "options": {"file_path": "/bao/audit/audit.json"}},
+            "stdout/": {"type": "file", "options": {"file_path": "stdout"}},
+        }
+        self.secret = "v1"
+        self.good_tokens: set[str] = {"operator-token"}
+        self.revoked: list[str] = []
+        self._used: dict[str, int] = {}
+
+    def seal_status(self) -> dict[str, Any]:
+        return self.seal
+
+    def read(self, path: str, token: str = "") -> dict[str, Any]:
+        answer = self.request("GET", path, token=token)
+        if not answer.ok:
+            raise PhoenixError(f"Vault answered {answer.text} to read {path}")
+        return answer.data or answer.body
+
+    def listing(self, path: str, token: str = "") -> list[str]:
+        if path == "sys/policies/acl":
+            return list(self.policies)
+        if path == "auth/approle/role":
+            return list(self.roles)
+        return self.alive[path.split("/")[3]]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        token: str = "",
+        wrap_ttl: str = "",
+    ) -> Answer:
+        if token.startswith("service-token-") and path != "auth/token/revoke-self":
+            return self._as_service(path, token.removeprefix("service-token-"))
+        return self._entrance(path, body or {}, token) or self._as_operator(path, token)
+
+    def _entrance(self, path: str, body: dict[str, Any], token: str) -> Answer | None:
+        """What needs no more than what it is given."""
+        parts = path.split("/")
+        if path == "auth/cert/login":
+            return Answer(200, {"auth": {"client_token": "host-token"}})
+        if path == "auth/token/revoke-self":
+            self.revoked.append(token)
+            return Answer(204)
+        if path == "auth/token/lookup-self":
+            return Answer(200 if token in self.good_tokens else 403)
+        if parts[-1] == "secret-id":
+            wrap = {"token": f"wrap-{parts[3]}", "wrapped_accessor": f"accessor-{parts[3]}"}
+            return Answer(200, {"wrap_info": wrap})
+        if path == "sys/wrapping/unwrap":
+            return Answer(200, {"data": {"secret_id": token.replace("wrap-", "secret-")}})
+        if path == "auth/approle/login":
+            return self._login(body["secret_id"].removeprefix("secret-"))
+        return self._lookup(body["secret_id_accessor"]) if parts[-1] == "lookup" else None
+
+    def _lookup(self, accessor: str) -> Answer:
+        name = accessor.removeprefix("accessor-")
+        spent = self._used.get(name, 0) >= 1 or accessor.startswith("old-")
+        return Answer(404 if spent and not self.keep_accessor else 200)
+
+    def _login(self, name: str) -> Answer:
+        self._used[name] = self._used.get(name, 0) + 1
+        if self._used[name] > self.uses:
+            return Answer(400, {"errors": ["invalid role or secret ID"]})
+        return Answer(200, {"auth": {"client_token": f"service-token-{name}"}})
+
+    def _as_service(self, path: str, name: str) -> Answer:
+        if path in self.granted[name]:
+            return Answer(200, {"data": {"data": {"value": self.secret}, "ttl": 7}})
+        return Answer(403, {"errors": ["permission denied"]})
+
+    def _as_operator(self, path: str, token: str) -> Answer:
+        parts = path.split("/")
+        if token != "operator-token":
+            return Answer(403, {"errors": ["permission denied"]})
+        if path == "sys/audit":
+            return Answer(200, {"data": self.audit})
+        if path.startswith("sys/policies/acl/"):
+            return Answer(200, {"data": {"policy": self.policies[parts[3]]}})
+        role = self.roles[parts[3]]
+        if parts[-1] == "role-id":
+            return Answer(200, {"data": {"role_id": role["role_id"]}})
+        return Answer(200, {"data": {k: v for k, v in role.items() if k != "role_id"}})
+
+
+def container(service: str, **changes: Any) -> Container:
+    """A running container of the project."""
+    inspected: dict[str, Any] = {
+        "Id": service.encode().hex().ljust(64, "0"),
+        "Name": f"/tamshai-{service}-1",
+        "Path": "bao",
+        "Args": ["server", "-config=/config/server.hcl"],
+        "State": {
+            "Running": True,
+            "Pid": 4242,
+            "StartedAt": "2026-11-26T14:27:31Z",
+            "Health": {"Status": "healthy"},
+        },
+        "Config": {
+            "Env": ["PATH=/bin"],
+            "Labels": {
+                "com.docker.compose.project": "tamshai",
+                "com.docker.compose.service": service,
+            },
+        },
+        "HostConfig": {"Memory": 268435456},
+        "NetworkSettings": {
+            "Networks": {f"tamshai_{service}": {"IPAddress": "198.18.0.2"}},
+            "Ports": {},
+        },
+        "Mounts": [],
+    }
+    for key, value in changes.items():
+        inspected[key] = {**inspected[key], **value} if isinstance(value, dict) else value
+    return Container(inspected)
+
+
+class Stage:
+    """A site whose edges are fakes: Vault, engine, secrets."""
+
+    def __init__(self, estate: dict[str, Any], folder: Path, **inputs: Any) -> None:
+        estate["root"] = str(folder / "opt")
+        self.estate = estate
+        self.vocabulary = Vocabulary()
+        given = {"token": "operator-token", "fingerprint_key": "k" * 32, **inputs}
+        self.site = Site(Inputs(estate=estate, **given), self.vocabulary)
+        self.vault = FakeVault(estate)
+        self.boxes = [container(name) for name in estate["services"]]
+        self.site.vault = Once(lambda: self.vault)  # type: ignore[assignment]
+        self.site.containers = Once(lambda: self.boxes)
+        self.site.info = Once(lambda: {"MemoryLimit": False})
+        self.site.born = Once(lambda: 1000.0)
+        for agent in estate["agents"]:
+            agent["run"] = str(folder / "run" / agent["service"])
+            Path(agent["run"]).mkdir(parents=True)
+
+    def prove(self, proof_id: str) -> dict[str, Any]:
+        found = framework.run(self.site, every.PROOFS, self.vocabulary, only=[proof_id])
+        return next(result for result in found if result["id"] == proof_id)
+
+
+@pytest.fixture
+def stage(estate: dict[str, Any], tmp_path: Path) -> Stage:
+    return Stage(estate, tmp_path)
+
+
+@pytest.fixture
+def restaged(estate: dict[str, Any], tmp_path: Path) -> Callable[..., Stage]:
+    """A stage with inputs, such as ``disruptive=True, observed={...}``."""
+    return lambda **inputs: Stage(estate, tmp_path, **inputs)

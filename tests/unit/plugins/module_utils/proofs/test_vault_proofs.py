@@ -1,0 +1,372 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""H1 and F2: each deviation of the Vault is seen by its proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    auditlog,
+    bootstrap,
+    disruption,
+    every,
+    framework,
+    site,
+)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "_MOMENT", 0.0)
+    monkeypatch.setattr(
+        bootstrap, "accessors", lambda _site: {"mcp-gateway": ["old-1"], "mcp-hr": ["old-2"]}
+    )
+
+
+def told(result: dict[str, Any]) -> tuple[str, str]:
+    return result["status"], result["reason"]
+
+
+# H1.a
+
+
+def test_declared_settings_pass(stage: Any) -> None:
+    result = stage.prove("H1.a")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["policies"]["mcp-hr"] == "declared"
+    assert result["evidence"]["approles"]["mcp-hr"]["secret_id_num_uses"] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("token_ttl", 7200),
+        ("token_max_ttl", 0),
+        ("token_policies", ["mcp-hr", "mcp-gateway"]),
+        ("secret_id_num_uses", 0),
+        ("secret_id_ttl", 0),
+        ("role_id", "another"),
+    ],
+)
+def test_an_approle_that_differs(stage: Any, key: str, value: Any) -> None:
+    stage.vault.roles["mcp-hr"][key] = value
+    status, reason = told(stage.prove("H1.a"))
+    assert status == "fail"
+    assert reason.startswith(f"AppRole mcp-hr: {key} is {value!r}, declared is ")
+
+
+def test_settings_that_are_missing_or_too_many(stage: Any) -> None:
+    del stage.vault.policies["mcp-hr"]
+    stage.vault.policies["everything"] = "x"
+    stage.vault.policies["mcp-gateway"] += "\n"
+    del stage.vault.roles["mcp-hr"]
+    stage.vault.roles["stranger"] = {}
+    status, reason = told(stage.prove("H1.a"))
+    assert status == "fail"
+    assert reason.split("; ") == [
+        "policy mcp-hr does not exist",
+        "policy mcp-gateway is not the declared text",
+        "policy everything exists and nobody declared it",
+        "AppRole mcp-hr does not exist",
+        "AppRole stranger exists and nobody declared it",
+    ]
+
+
+def test_without_an_operator_nothing_is_known(restaged: Callable[..., Any]) -> None:
+    status, reason = told(restaged(token="").prove("H1.a"))
+    assert status == "fail"
+    assert "no operator's token" in reason
+
+
+# H1.c
+
+
+def test_spent_secret_ids_pass(stage: Any) -> None:
+    result = stage.prove("H1.c")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["tried"]["mcp-hr"]["second_login"] == "400 invalid role or secret ID"
+    assert result["evidence"]["bootstrap"] == {
+        "mcp-gateway": {"old-1": 404},
+        "mcp-hr": {"old-2": 404},
+    }
+
+
+def test_a_secret_id_left_alive(stage: Any) -> None:
+    stage.vault.alive["mcp-hr"].append("acc-7")
+    assert told(stage.prove("H1.c")) == ("fail", "a SecretID of mcp-hr is alive, accessor acc-7")
+
+
+def test_a_secret_id_that_is_good_twice(stage: Any) -> None:
+    stage.vault.uses = 2
+    status, reason = told(stage.prove("H1.c"))
+    assert status == "fail"
+    assert "a SecretID of mcp-hr logged in a second time: 200" in reason
+
+
+def test_an_accessor_that_stays(stage: Any) -> None:
+    stage.vault.keep_accessor = True
+    status, reason = told(stage.prove("H1.c"))
+    assert status == "fail"
+    assert "a SecretID that mcp-hr was given is not spent: old-2 200" in reason
+    assert "the accessor of a spent SecretID of mcp-hr is still there" in reason
+
+
+def test_a_bootstrap_that_left_no_record(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "accessors", lambda _s: {"mcp-gateway": ["old-1"], "mcp-hr": []})
+    assert told(stage.prove("H1.c")) == ("fail", "no issue of a SecretID to mcp-hr is on record")
+
+
+def test_the_journals_lines_are_understood() -> None:
+    lines = (
+        "service=mcp-hr event=issued wrapped_accessor=aa-1 issuer=operator seconds=300\n"
+        "service=mcp-hr event=wrap-kept issuer=operator seconds=12\n"
+        "service=mcp-hr event=issued wrapped_accessor=aa-2 issuer=host seconds=300\n"
+    )
+    assert bootstrap.parse(lines) == {"mcp-hr": ["aa-1", "aa-2"]}
+
+
+def test_no_secret_of_the_trial_is_shown_and_tokens_are_given_back(stage: Any) -> None:
+    text = repr(stage.prove("H1.c"))
+    for secret in ("wrap-mcp-hr", "secret-mcp-hr", "service-token-mcp-hr", "host-token"):
+        assert secret in set(stage.vocabulary)
+        assert secret not in text
+    stage.site.close()
+    assert {"host-token", "service-token-mcp-hr"} <= set(stage.vault.revoked)
+
+
+# H1.d
+
+
+def test_own_paths_only_pass(stage: Any) -> None:
+    result = stage.prove("H1.d")
+    assert told(result) == ("pass", "")
+    answers = result["evidence"]["answers"]["mcp-hr"]
+    assert answers["tamshai/data/mcp-hr"] == 200
+    assert answers["tamshai/data/mcp-gateway"] == 403
+    assert answers["sys/audit"] == 403
+
+
+def test_a_neighbours_path_that_opens(stage: Any) -> None:
+    stage.vault.granted["mcp-gateway"].add("tamshai/data/mcp-hr")
+    assert told(stage.prove("H1.d")) == (
+        "fail",
+        "mcp-gateway is not refused tamshai/data/mcp-hr: 200",
+    )
+
+
+def test_an_own_path_that_does_not_open(stage: Any) -> None:
+    stage.vault.granted["mcp-hr"].remove("tamshai/data/mcp-hr")
+    assert told(stage.prove("H1.d")) == (
+        "fail",
+        "mcp-hr cannot read its own tamshai/data/mcp-hr: 403 permission denied",
+    )
+
+
+def test_an_approle_that_lets_nobody_in(stage: Any) -> None:
+    stage.vault.uses = 0
+    status, reason = told(stage.prove("H1.d"))
+    assert status == "fail"
+    assert "mcp-hr got no token through its AppRole" in reason
+
+
+# F2.a
+
+
+def test_a_production_server_waits_for_its_restart(stage: Any) -> None:
+    result = stage.prove("F2.a")
+    assert told(result) == ("not run", "needs attest_disruptive=true (restarts Vault)")
+    assert result["evidence"]["server"]["storage_type"] == "raft"
+
+
+def test_a_dev_server_fails_without_a_restart(stage: Any) -> None:
+    stage.vault.seal["storage_type"] = "inmem"
+    stage.vault.good_tokens.add("root")
+    args = ["server", "-dev", "-dev-root-token-id=root"]
+    config = {"Env": ["BAO_DEV_ROOT_TOKEN_ID=root"]}
+    vault = next(i for i, box in enumerate(stage.boxes) if box.service == "vault")
+    stage.boxes[vault].inspected["Args"] = args
+    stage.boxes[vault].inspected["Config"] |= config
+    status, reason = told(stage.prove("F2.a"))
+    assert status == "fail"
+    for text in ("inmem, not raft", "in dev mode", "BAO_DEV_ROOT_TOKEN_ID", "'root' of dev"):
+        assert text in reason
+
+
+def restart_of(stage: Any, **changes: Any) -> dict[str, Any]:
+    seen = {
+        "sealed": True,
+        "started_before": "1",
+        "started_after": "2",
+        "fingerprints": disruption.fingerprints(stage.site),
+    }
+    return {"restart": {**seen, **changes}}
+
+
+def test_a_restart_that_loses_nothing(stage: Any, restaged: Callable[..., Any]) -> None:
+    seen = restart_of(stage)
+    again = framework.Once(lambda: stage.vault)
+    stage.site.inputs = site.Inputs(
+        stage.estate, "operator-token", disruptive=True, observed=seen, fingerprint_key="k" * 32
+    )
+    stage.site.vault = again
+    result = stage.prove("F2.a")
+    assert told(result) == ("pass", "")
+    assert "tamshai/data/mcp-hr" in result["evidence"]["restart"]["compared"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sealed": False}, "it was not sealed after its restart"),
+        ({"started_after": "1"}, "the server was not restarted"),
+        ({"fingerprints": {}}, "nothing was fingerprinted before the restart"),
+        ({"fingerprints": {"policy gone": "x"}}, "gone after the restart: policy gone"),
+        (
+            {"fingerprints": {"policy mcp-hr": "x"}},
+            "not the same after the restart: policy mcp-hr",
+        ),
+    ],
+)
+def test_a_restart_that_went_wrong(stage: Any, changes: dict[str, Any], reason: str) -> None:
+    stage.site.inputs = site.Inputs(
+        stage.estate,
+        "operator-token",
+        disruptive=True,
+        observed=restart_of(stage, **changes),
+        fingerprint_key="k" * 32,
+    )
+    assert told(stage.prove("F2.a")) == ("fail", reason)
+
+
+def test_a_secret_that_changed_over_the_restart(stage: Any) -> None:
+    seen = restart_of(stage)
+    stage.vault.secret = "v2"
+    stage.site.inputs = site.Inputs(
+        stage.estate, "operator-token", disruptive=True, observed=seen, fingerprint_key="k" * 32
+    )
+    status, reason = told(stage.prove("F2.a"))
+    assert status == "fail"
+    assert "tamshai/data/mcp-hr" in reason
+
+
+def test_a_restart_that_broke_off(restaged: Callable[..., Any]) -> None:
+    stage = restaged(disruptive=True, observed={"error": "Restart the Vault: no such service"})
+    assert told(stage.prove("F2.a")) == (
+        "fail",
+        "nothing was observed: Restart the Vault: no such service",
+    )
+
+
+# F2.c
+
+
+@pytest.fixture
+def logs(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Both devices write down every path that is asked for, unless a test replaces one."""
+    paths = {"file": tmp_path / "audit.json", "stdout": tmp_path / "json.log"}
+    for path in paths.values():
+        path.write_text("")
+    monkeypatch.setattr(auditlog, "log_file", lambda _site: paths["file"])
+    monkeypatch.setattr(auditlog, "device_file", lambda _site: paths["stdout"])
+    ask = stage.vault.request
+
+    def request(method: str, path: str, *args: Any, **more: Any) -> Any:
+        for log in paths.values():
+            if log.exists() and log.stat().st_mode & 0o200:
+                log.write_text(log.read_text() + path + "\n")
+        return ask(method, path, *args, **more)
+
+    stage.vault.request = request
+    return paths
+
+
+def test_two_devices_that_hear_pass(stage: Any, logs: dict[str, Path]) -> None:
+    result = stage.prove("F2.c")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["found"] == {"file": True, "standard output": True}
+
+
+def test_one_device_is_not_enough(stage: Any, logs: dict[str, Path]) -> None:
+    del stage.vault.audit["stdout/"]
+    assert told(stage.prove("F2.c")) == ("fail", "1 audit device(s): file")
+
+
+def test_a_device_that_hears_nothing(
+    stage: Any, logs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = auditlog.wait_for_path
+    monkeypatch.setattr(auditlog, "wait_for_path", lambda p, t: wait(p, t, timeout=0.1))
+    logs["file"].chmod(0o400)
+    assert told(stage.prove("F2.c")) == ("fail", "the request is not in the log of the file device")
+
+
+# F2.d
+
+SAID = "waited 4 s for the server to be unsealed: it is sealed"
+
+
+def wait_of(**changes: Any) -> dict[str, Any]:
+    timed_out = {"failed": True, "message": SAID, "seconds": 5.1, "limit": 4}
+    went_on = {"failed": False, "message": "", "sealed_at_start": True}
+    for key, value in changes.items():
+        which, _, name = key.partition("__")
+        (timed_out if which == "first" else went_on)[name] = value
+    return {"wait": {"timed_out": timed_out, "went_on": went_on}}
+
+
+def test_a_role_that_waits_and_goes_on(restaged: Callable[..., Any]) -> None:
+    assert told(restaged(disruptive=True, observed=wait_of()).prove("F2.d")) == ("pass", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"first__failed": False}, "the settings role did not fail while it was sealed"),
+        ({"first__message": "connection timed out"}, "its message does not say sealed"),
+        ({"first__seconds": 1}, "it gave up after 1 s, before its limit of 4 s"),
+        ({"then__sealed_at_start": False}, "the second run began with an open server"),
+        ({"then__failed": True}, "it did not go on after the unseal"),
+    ],
+)
+def test_a_role_that_does_not(
+    restaged: Callable[..., Any], changes: dict[str, Any], reason: str
+) -> None:
+    status, said = told(restaged(disruptive=True, observed=wait_of(**changes)).prove("F2.d"))
+    assert status == "fail"
+    assert reason in said
+
+
+def test_the_wait_needs_leave(stage: Any) -> None:
+    assert told(stage.prove("F2.d"))[0] == "not run"
+
+
+def test_a_seal_that_opens_itself_has_no_wait(restaged: Callable[..., Any]) -> None:
+    stage = restaged(disruptive=True)
+    stage.vault.seal["type"] = "static"
+    status, reason = told(stage.prove("F2.d"))
+    assert status == "not run"
+    assert "opens its seal by itself" in reason
+
+
+def test_a_vault_that_is_down_passes_nothing(stage: Any) -> None:
+    def down() -> Any:
+        raise PhoenixError("Vault at 127.0.0.1:8200 does not answer: refused")
+
+    stage.site.vault = framework.Once(down)
+    for proof_id in ("H1.a", "H1.c", "H1.d", "F2.a", "F2.c"):
+        status, reason = told(stage.prove(proof_id))
+        assert status == "fail"
+        assert "does not answer" in reason
+
+
+def test_an_estate_without_a_vault_has_nothing_to_ask(stage: Any) -> None:
+    stage.estate["services"].pop("vault")
+    stage.site.vault = framework.Once(stage.site._vault)
+    assert told(stage.prove("F2.a")) == ("not run", "the estate has no service of kind vault")
+    assert set(every.PROOFS) >= {"F2.a"}
