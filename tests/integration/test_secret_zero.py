@@ -10,8 +10,10 @@ A real OpenBao server, real ``bao agent`` processes, the real pre-step; only sys
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -51,6 +54,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.model impo
     build,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.modules import secret_zero
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="agents run as users of their own"),
@@ -330,9 +334,7 @@ def test_changed_configuration_takes_effect(world: World) -> None:
     time.sleep(0.05)
     path.write_text(path.read_text().replace('"5s"', '"6s"'))
     zero = world.zero()
-    assert [(c.name, c.note) for c in zero.plan] == [
-        ("alpha", f"its process is older than {path}")
-    ]
+    assert [(c.name, c.note) for c in zero.plan] == [("alpha", f"its process is older than {path}")]
     zero.act()
     assert world.unit("alpha").starts == starts + 1
     assert not world.zero().plan.changed
@@ -374,6 +376,63 @@ def test_service_cannot_have_what_the_host_has(world: World) -> None:
             client.call("POST", "auth/cert/login", body={"name": "host"}, authenticated=False)
     finally:
         world.vault.host = world.root / "opt/certs/host"
+
+
+def run_module(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
+    """The module as Ansible runs it: arguments in, one JSON document out."""
+    operator = world.root / "opt/certs/operator/current"
+    arguments = {
+        "url": world.vault.url,
+        "ca_cert": str(operator / "ca.crt"),
+        "auth_method": "cert",
+        "auth_role": "operator",
+        "client_cert_content": (operator / "tls.crt").read_text(),
+        "client_key_content": (operator / "tls.key").read_text(),
+        "agents": world.layout["agents"],
+        "render_timeout": 20,
+        "retries": 0,
+        "_ansible_diff": True,
+        **changes,
+    }
+    monkeypatch.setattr(secret_zero, "run_command", world.supervisor.run)
+    output = io.StringIO()
+    with (
+        patch_module_args(arguments),
+        contextlib.redirect_stdout(output),
+        pytest.raises(SystemExit),
+    ):
+        secret_zero.main()
+    return dict(json.loads(output.getvalue()))
+
+
+def test_module_predicts_acts_and_then_changes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = run_module(world, monkeypatch, _ansible_check_mode=True)
+    done = run_module(world, monkeypatch)
+    again = run_module(world, monkeypatch)
+    assert "failed" not in done, done
+    assert (predicted["changed"], done["changed"], again["changed"]) == (True, True, False)
+    assert predicted["changes"] == done["changes"]
+    assert predicted["diff"] == done["diff"]
+    assert [p["refused"] for p in done["proofs"]] == [True, True]
+    said = json.dumps([predicted, done, again])
+    for secret in (SECRET[:20], "canary-alpha-1", "PRIVATE KEY"):
+        assert secret not in said
+    assert not re.search(r"\bs\.[A-Za-z0-9]{20,}", said), "a token"
+
+
+def test_module_fails_in_words_where_the_vault_is_sealed_and_predicts_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.vault.seal()
+    try:
+        failed = run_module(world, monkeypatch)
+        assert (failed["failed"], failed["vault_error"]) == (True, "sealed")
+        dry = run_module(world, monkeypatch, _ansible_check_mode=True)
+        assert (dry["changed"], "sealed" in dry["unpredictable"]) == (False, True)
+    finally:
+        world.vault.unseal()
 
 
 def test_no_secret_in_what_is_kept_or_said(world: World) -> None:
