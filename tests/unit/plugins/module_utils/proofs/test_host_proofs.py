@@ -1,0 +1,604 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""H1.b, H3, F1 and W.b: what lies on the host, and who gets through which door."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    auditlog,
+    bundles,
+    f1_b,
+    foreign,
+    h1_b,
+    h3_a,
+    h3_b,
+    hop,
+    pgwire,
+    ports,
+    scan,
+    sweep,
+    tls,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Once
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.hop import Hop
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import Sweep
+
+VALUES = {
+    "mcp-gateway": {"CLAUDE_API_KEY": "sk-ant-secret", "CANARY": "canary-of-the-gateway"},
+    "mcp-hr": {
+        "POSTGRES_USER": "tamshai_app",
+        "POSTGRES_PASSWORD": "pass-word-0123",
+        "CANARY": "canary-of-hr",
+    },
+}
+
+
+def told(result: dict[str, Any]) -> tuple[str, str]:
+    return result["status"], result["reason"]
+
+
+# H1.b
+
+
+def read(path: str, role: str = "", name: str = "approle", **more: Any) -> bytes:
+    entry = {
+        "type": "response",
+        "request": {"operation": "read", "path": path},
+        "response": {"data": {"data": "hmac-sha256:..."}},
+        "auth": {"display_name": name, "metadata": {"role_name": role} if role else None},
+        **more,
+    }
+    return json.dumps(entry).encode() + b"\n"
+
+
+READS = (
+    read("tamshai/data/mcp-gateway", "mcp-gateway")
+    + read("tamshai/data/mcp-hr", "mcp-hr")
+    + read("database/static-creds/tamshai-app", "mcp-hr")
+    + read("tamshai/data/mcp-hr", "mcp-gateway", error="permission denied")
+    + b'{"half a li'
+)
+
+
+@pytest.fixture
+def delivered(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A stage with secrets in place, each search finding nothing, and reads in the audit log."""
+    log = tmp_path / "audit.json"
+    log.write_bytes(READS)
+    monkeypatch.setattr(auditlog, "log_file", lambda _site: log)
+    for agent in stage.estate["agents"]:
+        agent["uid"] = os.getuid()
+        path = Path(agent["run"]) / "secrets.json"
+        path.write_text(json.dumps(VALUES[agent["service"]]))
+        path.chmod(0o400)
+    monkeypatch.setattr(
+        scan,
+        "mounts",
+        lambda: (
+            [
+                scan.Mount("/", "ext4", "8:1", "/"),
+                scan.Mount(str(tmp_path / "run"), "tmpfs", "0:9", "/"),
+            ]
+        ),
+    )
+    monkeypatch.setattr(scan, "processes", lambda *_a, **_k: ([], 40))
+    monkeypatch.setattr(scan, "journal", lambda *_a, **_k: [])
+    monkeypatch.setattr(stage.site, "private_keys", lambda: iter(()))
+    monkeypatch.setattr(stage.site.engine, "images", lambda: [{"Id": "sha256:1", "RepoTags": None}])
+    stage.site.sweep = Once(Sweep)
+    stage.audit = log
+    return stage
+
+
+def test_secrets_where_they_belong_pass(delivered: Any) -> None:
+    result = delivered.prove("H1.b")
+    assert told(result) == ("pass", "")
+    seen = result["evidence"]
+    assert seen["delivered"]["mcp-hr"]["file_system"] == "tmpfs"
+    assert seen["readers"]["tamshai/data/mcp-hr"] == {"AppRole mcp-hr": 1}
+    assert "mcp-hr/POSTGRES_PASSWORD" in seen["looked_for"]
+    assert "mcp-hr/POSTGRES_USER" not in seen["looked_for"]
+    assert seen["memory_limits"]["note"].startswith("not enforced")
+    for values in VALUES.values():
+        for name, value in values.items():
+            assert name == "POSTGRES_USER" or value not in repr(result)
+
+
+@pytest.mark.parametrize(
+    ("where", "make"),
+    [
+        ("a disk", lambda s, m: setattr(s.site, "sweep", Once(lambda: Sweep(stored=[FOUND])))),
+        ("memory", lambda s, m: setattr(s.site, "sweep", Once(lambda: Sweep(volatile=[FOUND])))),
+        ("a process", lambda s, m: m.setattr(scan, "processes", lambda *_a: ([FOUND], 1))),
+        ("the journal", lambda s, m: m.setattr(scan, "journal", lambda *_a, **_k: [FOUND])),
+    ],
+)
+def test_a_secret_elsewhere(
+    delivered: Any, monkeypatch: pytest.MonkeyPatch, where: str, make: Callable[..., None]
+) -> None:
+    make(delivered, monkeypatch)
+    assert told(delivered.prove("H1.b")) == ("fail", "mcp-hr/CANARY in some place")
+
+
+FOUND = Find("mcp-hr/CANARY", "some place")
+
+
+def test_a_key_on_a_disk_is_not_this_proofs(delivered: Any) -> None:
+    delivered.site.sweep = Once(lambda: Sweep(stored=[Find(sweep.KEY + "mcp-hr", "/root/x")]))
+    assert told(delivered.prove("H1.b")) == ("pass", "")
+
+
+def test_a_secret_in_a_containers_environment(delivered: Any) -> None:
+    box = delivered.boxes[0]
+    box.inspected["Config"]["Env"].append("X=canary-of-hr")
+    assert told(delivered.prove("H1.b")) == (
+        "fail",
+        f"mcp-hr/CANARY in docker inspect of container {box.name}",
+    )
+
+
+def test_a_secret_in_an_image(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = {"Id": "sha256:1", "RepoTags": ["mcp-hr:1"], "Config": {"Env": ["K=sk-ant-secret"]}}
+    monkeypatch.setattr(delivered.site.engine, "images", lambda: [image])
+    assert told(delivered.prove("H1.b")) == (
+        "fail",
+        "mcp-gateway/CLAUDE_API_KEY in docker inspect of image mcp-hr:1",
+    )
+
+
+def test_a_path_that_somebody_else_read(delivered: Any) -> None:
+    delivered.audit.write_bytes(
+        READS.rpartition(b"\n")[0]
+        + b"\n"
+        + read("tamshai/data/mcp-hr", "mcp-gateway")
+        + read("tamshai/data/mcp-hr", name="cert-operator")
+    )
+    assert told(delivered.prove("H1.b")) == (
+        "fail",
+        (
+            "tamshai/data/mcp-hr was read by AppRole mcp-gateway; "
+            "tamshai/data/mcp-hr was read by cert-operator"
+        ),
+    )
+
+
+def test_a_secret_that_no_approle_read(delivered: Any) -> None:
+    delivered.audit.write_bytes(
+        read("tamshai/data/mcp-gateway", "mcp-gateway") + read("tamshai/data/mcp-hr", "mcp-hr")
+    )
+    assert told(delivered.prove("H1.b")) == (
+        "fail",
+        "no read of database/static-creds/tamshai-app by AppRole mcp-hr is in the audit log",
+    )
+
+
+def test_a_secrets_file_that_others_may_read(delivered: Any) -> None:
+    path = Path(delivered.estate["agents"][0]["run"]) / "secrets.json"
+    path.chmod(0o444)
+    status, reason = told(delivered.prove("H1.b"))
+    assert status == "fail"
+    assert "mode 0444" in reason
+
+
+def test_a_secrets_file_on_a_disk(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "mounts", lambda: [scan.Mount("/", "ext4", "8:1", "/")])
+    status, reason = told(delivered.prove("H1.b"))
+    assert status == "fail"
+    assert "is on ext4, not in memory" in reason
+
+
+def test_a_secret_that_is_missing_or_empty(delivered: Any) -> None:
+    path = Path(delivered.estate["agents"][1]["run"]) / "secrets.json"
+    path.chmod(0o600)
+    path.write_text(json.dumps({"POSTGRES_USER": "tamshai_app", "CANARY": " "}))
+    path.chmod(0o400)
+    status, reason = told(delivered.prove("H1.b"))
+    assert status == "fail"
+    assert "mcp-hr/CANARY is empty" in reason
+    assert "mcp-hr lacks CANARY, POSTGRES_PASSWORD" in reason
+
+
+def test_secrets_that_were_never_rendered(stage: Any) -> None:
+    status, reason = told(stage.prove("H1.b"))
+    assert status == "fail"
+    assert "the agent of mcp-gateway has rendered no" in reason
+
+
+def test_limits_that_hold_need_no_note(stage: Any) -> None:
+    stage.site.info = Once(lambda: {"MemoryLimit": True})
+    assert h1_b.limits(stage.site)["note"] == ""
+
+
+# H3.a
+
+PROBES = [
+    ("mcp-gateway -> mcp-hr", "admitted"),
+    ("mcp-hr -> vault", "admitted"),
+    ("mcp-hr -> postgres as tamshai_app", "admitted"),
+    ("vault -> postgres as vault_rotator", "admitted"),
+    ("host -> vault", "admitted"),
+    ("host -> mcp-hr", "refused"),
+    ("postgres -> vault", "refused"),
+    ("mcp-gateway -> postgres as tamshai_app", "refused"),
+    ("vault -> postgres as tamshai_app", "refused"),
+    ("caller without a certificate -> mcp-gateway", "refused"),
+    ("caller of a foreign authority -> vault", "refused"),
+    ("caller of a foreign authority -> postgres", "refused"),
+]
+
+
+@pytest.fixture
+def doors(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Hop]:
+    """Every hop as declared; a test puts another outcome for one of them."""
+    spoiled: dict[str, Hop] = {}
+    monkeypatch.setattr(tls, "client_context", lambda _ca, identity: identity)
+    monkeypatch.setattr(foreign, "identity", lambda service: tls.Identity("foreign", "", ""))
+    monkeypatch.setattr(tls, "offer_tls11", lambda *_a, **_k: (False, "alert protocol_version"))
+    monkeypatch.setattr(hop, "attempt", lambda *_a, **_k: Hop("as declared", "", "TLSv1.3"))
+    judge = h3_a._judge
+
+    def judged(site: Any, record: Any, trials: Any, hops: Any) -> None:
+        hops[:] = [
+            spoiled.get(name) or Hop(expected, "an answer", "TLSv1.3")
+            for name, _, expected in trials
+        ]
+        judge(site, record, trials, hops)
+
+    monkeypatch.setattr(h3_a, "_judge", judged)
+    return spoiled
+
+
+def test_every_pair_and_every_stranger_is_tried(delivered: Any, doors: dict[str, Hop]) -> None:
+    result = delivered.prove("H3.a")
+    assert told(result) == ("pass", "")
+    outcomes = {name: seen["outcome"] for name, seen in result["evidence"]["hops"].items()}
+    for name, expected in PROBES:
+        assert outcomes[name] == expected
+    # Without the operator's key its own hops cannot be tried, and the report says which.
+    assert "operator -> mcp-gateway" in result["evidence"]["not_tried"]
+    assert result["evidence"]["tls_1_1"]["vault"] == "alert protocol_version"
+
+
+def test_the_operators_hops_with_its_key(
+    restaged: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = restaged(operator=("-----BEGIN", "-----BEGIN"))
+    assert stage.site.identity("operator").is_text
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("host -> mcp-hr", "admitted"),
+        ("host -> mcp-hr", "unreachable"),
+        ("mcp-gateway -> mcp-hr", "refused"),
+        ("mcp-gateway -> mcp-hr", "unreachable"),
+        ("caller without a certificate -> vault", "admitted"),
+    ],
+)
+def test_a_hop_that_ends_otherwise(
+    delivered: Any, doors: dict[str, Hop], name: str, outcome: str
+) -> None:
+    doors[name] = Hop(outcome, "HTTP 200", "TLSv1.3")
+    status, reason = told(delivered.prove("H3.a"))
+    assert status == "fail"
+    assert reason.startswith(f"{name} is {outcome} instead of ")
+
+
+def test_an_old_protocol(delivered: Any, doors: dict[str, Hop], monkeypatch: Any) -> None:
+    doors["mcp-gateway -> mcp-hr"] = Hop("admitted", "HTTP 200", "TLSv1")
+    monkeypatch.setattr(tls, "offer_tls11", lambda *_a, **_k: (True, "ServerHello"))
+    status, reason = told(delivered.prove("H3.a"))
+    assert status == "fail"
+    assert "mcp-gateway -> mcp-hr speaks TLSv1" in reason
+    assert "postgres accepts TLS 1.1: ServerHello" in reason
+
+
+def test_tokens_of_the_trials_are_given_back(delivered: Any, doors: dict[str, Hop]) -> None:
+    doors["host -> vault"] = Hop("admitted", "HTTP 200", "TLSv1.3", detail={"token": "s.trial"})
+    assert "s.trial" not in repr(delivered.prove("H3.a"))
+    delivered.site.close()
+    assert "s.trial" in delivered.vault.revoked
+
+
+# H3.b
+
+
+@pytest.fixture
+def open_ports(stage: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    pids = {}
+    for number, box in enumerate(stage.boxes):
+        box.inspected["State"] = {**box.inspected["State"], "Pid": 100 + number}
+        pids[str(100 + number)] = {stage.estate["services"][box.service]["port"]}
+    monkeypatch.setattr(ports, "listening", lambda net: pids[net.parent.name])
+    monkeypatch.setattr(h3_b, "plain_request", lambda _a, port: (port != 8080, "an answer"))
+    return pids
+
+
+def test_tls_ports_pass(stage: Any, open_ports: dict[str, Any]) -> None:
+    bindings = {"8200/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8200"}], "9/tcp": None}
+    stage.boxes[0].inspected["NetworkSettings"]["Ports"] = bindings
+    result = stage.prove("H3.b")
+    assert told(result) == ("pass", "")
+    assert "vault published as 8200 (127.0.0.1:8200)" in result["evidence"]["answers"]
+
+
+def test_a_port_that_nobody_declared_is_asked_too(stage: Any, open_ports: dict[str, Any]) -> None:
+    open_ports["103"].add(8080)
+    assert told(stage.prove("H3.b")) == (
+        "fail",
+        "mcp-hr port 8080 answers plain HTTP: an answer",
+    )
+
+
+def test_a_service_that_does_not_listen(stage: Any, open_ports: dict[str, Any]) -> None:
+    open_ports["103"].clear()
+    assert told(stage.prove("H3.b")) == ("fail", "mcp-hr does not listen on its port 3101")
+
+
+# F1.a and H3.c
+
+
+def bundle(folder: Path, serial: int, begin: datetime.datetime) -> dict[str, Any]:
+    """A bundle as the store has it, and its line in the authority's list."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), serial)
+        .not_valid_before(begin)
+        .not_valid_after(begin + datetime.timedelta(days=90))
+        .sign(key, hashes.SHA256())
+    )
+    version = folder / "versions" / f"{serial:040x}"
+    version.mkdir(parents=True)
+    pem = serialization.Encoding.PEM
+    (version / "tls.crt").write_bytes(certificate.public_bytes(pem))
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (version / "tls.key").write_bytes(key.private_bytes(pem, *private))
+    if not (folder / "current").exists():
+        (folder / "current").symlink_to(f"versions/{serial:040x}")
+    return {
+        "serial": f"{serial:040x}",
+        "issued": "2026-11-26T14:27:30Z",
+        "host": "vps1",
+        "csr": True,
+        "spki": bundles.spki(key.public_key()),
+    }
+
+
+BORN = datetime.datetime(2026, 11, 26, 14, 27, 10, tzinfo=datetime.UTC)
+SERIALS = {"vault": 17, "postgres": 18, "mcp-gateway": 19, "mcp-hr": 20}
+
+
+@pytest.fixture
+def store(restaged: Callable[..., Any], tmp_path: Path) -> Any:
+    index: list[dict[str, Any]] = []
+    stage = restaged(index=index)
+    for number, row in enumerate(stage.estate["certificates"]):
+        row["path"] = row["path"].replace("/opt/tamshai", stage.estate["root"])
+        serial = SERIALS.get(row["name"], 100 + number)
+        index.append(bundle(Path(row["path"]), serial, BORN))
+    stage.index = index
+    stage.site.born = Once(BORN.timestamp)
+    return stage
+
+
+def test_certificates_made_here_pass(store: Any) -> None:
+    result = store.prove("F1.a")
+    assert told(result) == ("pass", "")
+    seen = result["evidence"]["bundles"]
+    assert seen["mcp-hr/versions/0000000000000000000000000000000000000014"] == {
+        "serial": "14",
+        "issued": "2026-11-26T14:27:30Z",
+        "key_made_on_host": True,
+    }
+    assert len(seen) == len(store.estate["certificates"])
+
+
+def test_a_certificate_that_was_copied_in(store: Any, tmp_path: Path) -> None:
+    bundle(Path(store.estate["root"]) / "certs" / "mcp-hr", 4711, BORN)
+    status, reason = told(store.prove("F1.a"))
+    assert status == "fail"
+    assert "was not issued by the estate's authority (1267)" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"csr": False}, "the key of mcp-hr/versions/"),
+        ({"host": "vps2"}, "was issued for host 'vps2'"),
+        ({"issued": "2026-11-20T10:00:00Z"}, "before this estate was made"),
+        ({"spki": "0" * 64}, "has another key than the authority signed"),
+    ],
+)
+def test_a_certificate_with_another_past(store: Any, change: dict[str, Any], reason: str) -> None:
+    entry = next(e for e in store.index if int(e["serial"], 16) == SERIALS["mcp-hr"])
+    entry |= change
+    status, said = told(store.prove("F1.a"))
+    assert status == "fail"
+    assert reason in said
+    assert ";" not in said
+
+
+def test_a_bundle_whose_key_is_another(store: Any) -> None:
+    certs = Path(store.estate["root"]) / "certs"
+    (certs / "mcp-hr/current/tls.key").write_bytes((certs / "vault/current/tls.key").read_bytes())
+    status, reason = told(store.prove("F1.a"))
+    assert status == "fail"
+    assert "is not its certificate's" in reason
+
+
+def test_a_bundle_that_is_missing(store: Any) -> None:
+    store.estate["certificates"].append(
+        {"name": "new", "path": f"{store.estate['root']}/certs/new"}
+    )
+    assert told(store.prove("F1.a")) == ("fail", "new has no bundle")
+
+
+def test_without_the_authoritys_list_nothing_is_known(stage: Any) -> None:
+    assert told(stage.prove("F1.a"))[0] == "not run"
+
+
+@pytest.fixture
+def serving(store: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    served = dict(SERIALS)
+    monkeypatch.setattr(tls, "client_context", lambda *_a: None)
+    monkeypatch.setattr(
+        hop,
+        "attempt",
+        lambda door, _c, **_k: Hop("admitted", "", "TLSv1.3", serial=f"{served[door.name]:x}"),
+    )
+    return served
+
+
+def test_served_is_what_is_in_place(store: Any, serving: dict[str, int]) -> None:
+    result = store.prove("H3.c")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["served"]["mcp-hr"]["serial"] == "14"
+
+
+def test_a_service_that_serves_its_old_certificate(store: Any, serving: dict[str, int]) -> None:
+    serving["mcp-hr"] = 5
+    assert told(store.prove("H3.c")) == (
+        "fail",
+        "mcp-hr serves 5, while its bundle holds 14",
+    )
+
+
+def test_a_certificate_from_before_the_rebuild(store: Any, serving: dict[str, int]) -> None:
+    store.site.born = Once(lambda: BORN.timestamp() + 86400)
+    status, reason = told(store.prove("H3.c"))
+    assert status == "fail"
+    assert "before this estate was made" in reason
+
+
+# F1.b
+
+
+@pytest.fixture
+def database(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    answers: dict[str, Any] = {"plain": (True, "28000 no pg_hba.conf entry ..., no encryption")}
+    answers["secure"] = Hop("admitted", "logged in to tamshai_hr as tamshai_app", "TLSv1.3")
+    monkeypatch.setattr(f1_b, "_plaintext", lambda *_a: answers["plain"])
+    monkeypatch.setattr(f1_b, "_verified", lambda *_a: answers["secure"])
+    return answers
+
+
+def test_a_database_without_a_plaintext_door(delivered: Any, database: dict[str, Any]) -> None:
+    result = delivered.prove("F1.b")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["plaintext"].keys() == {"tamshai_app", "vault_rotator"}
+
+
+def test_a_plaintext_login(delivered: Any, database: dict[str, Any]) -> None:
+    database["plain"] = (False, "logged in")
+    status, reason = told(delivered.prove("F1.b"))
+    assert status == "fail"
+    assert "a plaintext login as tamshai_app is not refused: logged in" in reason
+
+
+def test_a_verifying_client_that_fails(delivered: Any, database: dict[str, Any]) -> None:
+    database["secure"] = Hop("refused", "28P01 password authentication failed")
+    status, reason = told(delivered.prove("F1.b"))
+    assert status == "fail"
+    assert "cannot log in as tamshai_app: 28P01" in reason
+
+
+@pytest.mark.parametrize(
+    ("raised", "refused"),
+    [
+        (pgwire.RefusalError("no pg_hba.conf entry for host, no encryption", "28000"), True),
+        (pgwire.RefusalError("pg_hba.conf rejects connection, no encryption", "28000"), True),
+        (pgwire.RefusalError("password authentication failed", "28P01"), False),
+        (pgwire.RefusalError("too many connections, no encryption", "53300"), False),
+        (pgwire.PasswordWantedError("the server asks for a password"), False),
+        (None, False),
+    ],
+)
+def test_only_a_refusal_for_lack_of_tls_counts(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, refused: bool
+) -> None:
+    import socket
+
+    def login(*_args: Any, **_kwargs: Any) -> None:
+        if raised is not None:
+            raise raised
+
+    monkeypatch.setattr(pgwire, "login", login)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        door = hop.Target("pg", "postgresql", "127.0.0.1", listener.getsockname()[1], "pg")
+        assert f1_b._plaintext(door, hop.Credential("s", "u", "d", "p"))[0] is refused
+
+
+# W.b
+
+
+def test_a_clean_disk_waits_for_its_reboot(delivered: Any) -> None:
+    result = delivered.prove("W.b")
+    assert told(result) == ("not run", "needs attest_disruptive=true (reboots the host)")
+    assert "at_rest" in result["evidence"]
+
+
+@pytest.mark.parametrize("label", ["key of mcp-hr", "control node: unseal share 1"])
+def test_a_key_at_rest_needs_no_reboot(delivered: Any, label: str) -> None:
+    delivered.site.sweep = Once(lambda: Sweep(stored=[Find(label, "/root/x")]))
+    assert told(delivered.prove("W.b")) == ("fail", f"{label} in /root/x")
+
+
+REBOOT = {"boot_before": "a", "boot_after": "b", "sealed": True, "seconds": 9}
+
+
+def rebooted(stage: Any, **changes: Any) -> dict[str, Any]:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs
+
+    stage.site.inputs = Inputs(
+        stage.estate, disruptive=True, observed={"reboot": {**REBOOT, **changes}}
+    )
+    return dict(stage.prove("W.b"))
+
+
+def test_an_estate_that_comes_back(delivered: Any) -> None:
+    assert told(rebooted(delivered)) == ("pass", "")
+
+
+def test_a_secret_at_rest_after_the_reboot(delivered: Any) -> None:
+    delivered.site.sweep = Once(lambda: Sweep(stored=[FOUND]))
+    assert told(rebooted(delivered)) == ("fail", "mcp-hr/CANARY in some place")
+
+
+def test_a_host_that_did_not_reboot(delivered: Any) -> None:
+    assert told(rebooted(delivered, boot_after="a")) == ("fail", "the host was not rebooted")
+
+
+def test_a_service_that_does_not_come_back(delivered: Any) -> None:
+    delivered.boxes[3].inspected["State"] = {"Running": False}
+    delivered.boxes[2].inspected["State"]["Health"] = {"Status": "starting"}
+    del delivered.boxes[1]
+    assert told(rebooted(delivered)) == (
+        "fail",
+        (
+            "postgres is gone after the reboot; mcp-gateway is starting after the reboot; "
+            "mcp-hr is stopped after the reboot"
+        ),
+    )
+
+
+def test_secrets_that_do_not_come_back(delivered: Any) -> None:
+    delivered.site.secrets()
+    (Path(delivered.estate["agents"][1]["run"]) / "secrets.json").unlink()
+    status, reason = told(rebooted(delivered))
+    assert status == "fail"
+    assert "no secrets after the reboot for mcp-hr" in reason
