@@ -73,7 +73,6 @@ options:
         type: list
         elements: str
         required: true
-        no_log: false
   wrap_ttl:
     description: How long a wrapped SecretID may wait for its agent, in seconds or as C(5m).
     type: str
