@@ -148,12 +148,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._module import (
-    Result,
-    protect,
-    run,
-)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import MASK, MIN_LENGTH
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
     VaultClient,
     client_from,
@@ -169,23 +166,26 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kv import (
 def declared(module: AnsibleModule) -> list[Secret]:
     options = module.params
     key = (options["fingerprint_key"] or "").encode()
-    secrets = []
-    for entry in options["secrets"]:
-        protect(module, *(v for v in entry["data"].values() if isinstance(v, str)))
-        secrets.append(
-            Secret(
-                mount=options["mount"].strip("/"),
-                path=entry["path"].strip("/"),
-                data=entry["data"],
-                generate={
-                    item["key"]: Generate(item["length"], item["alphabet"])
-                    for item in entry["generate"]
-                },
-                only=entry["only"],
-                metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
-                key=key,
-            )
+    given = options["secrets"]
+    # Ansible masks every value of `data` wherever it occurs in the result, so a value such as 1
+    # would hide version numbers. Short values are kept out of the result altogether instead.
+    options["secrets"] = [{**entry, "data": dict.fromkeys(entry["data"], MASK)} for entry in given]
+    module.no_log_values = {v for v in module.no_log_values if len(str(v)) >= MIN_LENGTH}
+    secrets = [
+        Secret(
+            mount=options["mount"].strip("/"),
+            path=entry["path"].strip("/"),
+            data=entry["data"],
+            generate={
+                item["key"]: Generate(item["length"], item["alphabet"])
+                for item in entry["generate"]
+            },
+            only=entry["only"],
+            metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
+            key=key,
         )
+        for entry in given
+    ]
     paths = [secret.path for secret in secrets]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice:

