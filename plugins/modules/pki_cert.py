@@ -535,8 +535,10 @@ class Job:
         return keys.load_certificate(pem, "root_certificate") if pem else None
 
     def authority(self) -> Authority:
-        directory = Path(self.given["state_dir"]) / "ca"
-        return Authority(directory, self.given["passphrase"].encode("utf-8"))
+        given = self.given
+        if not given["state_dir"] or given["passphrase"] is None:
+            raise PhoenixError(f"state {given['state']} needs state_dir and passphrase")
+        return Authority(Path(given["state_dir"]) / "ca", given["passphrase"].encode("utf-8"))
 
     def result(self, **values: Any) -> Result:
         return Result(self.plan, changes=self.plan.summary(), **values)
