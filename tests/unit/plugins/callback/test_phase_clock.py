@@ -136,7 +136,7 @@ class Project:
             env=self.environment | extra,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -170,12 +170,12 @@ def test_a_good_run_through_a_pipe(project: Project) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     lines = result.stdout.splitlines()
     assert "[0:00] one: begins, budget 50 s" in lines
-    assert any(re.match(r"\[0:0\d\] one: ok in \d\.\d s of 50 s, 2 changed$", x) for x in lines)
+    assert any(re.match(r"\[\d:\d\d\] one: ok in \d+\.\d s of 50 s, 2 changed$", x) for x in lines)
     assert "a: hello from a" in lines
     assert "TASK [" not in result.stdout
     assert "inner message" not in result.stdout
     assert CANARY not in result.stdout + result.stderr
-    assert any(re.match(r"one +\d\.\d +50  a +3 +1 +0 +0$", line) for line in lines)
+    assert any(re.match(r"one +\d+\.\d +50  a +3 +1 +0 +0$", line) for line in lines)
     assert lines[-1] == "report: build/report/phases.json"
 
     report = project.report()
@@ -270,10 +270,10 @@ def test_check_mode_names_what_would_change(project: Project) -> None:
 def test_over_budget_is_marked_and_a_heartbeat_tells_the_task(project: Project) -> None:
     result = project.run("-e", "nap=2.2", PHASE_CLOCK_HEARTBEAT="1")
     assert re.search(
-        r"^\[0:0\d\] slow: \d s, at: Take a nap \[a, b\]$", result.stdout, re.MULTILINE
+        r"^\[\d:\d\d\] slow: \d+ s, at: Take a nap \[a, b\]$", result.stdout, re.MULTILINE
     )
     assert re.search(
-        r"slow: ok in .* 0 changed, over budget by [12]\.\d s$", result.stdout, re.MULTILINE
+        r"slow: ok in .* 0 changed, over budget by \d+\.\d s$", result.stdout, re.MULTILINE
     )
     phase = next(p for p in project.report()["phases"] if p["name"] == "slow")
     assert phase["over_budget"] is True
@@ -320,13 +320,13 @@ def test_a_report_that_cannot_be_written_is_a_warning(project: Project) -> None:
 def test_an_interrupted_run_leaves_its_report(
     project: Project, number: int, verbosity: list[str]
 ) -> None:
-    process = project.start("-e", "nap=30", *verbosity)
+    process = project.start("-e", "nap=90", *verbosity)
     assert process.stdout is not None
     for line in process.stdout:
         if "slow: begins" in line:
             break
     process.send_signal(number)
-    rest, _none = process.communicate(timeout=20)
+    rest, _none = process.communicate(timeout=60)
     assert process.returncode != 0
     report = project.report()
     assert report["status"] == "interrupted"
@@ -346,7 +346,7 @@ def test_a_killed_run_leaves_what_it_had(project: Project) -> None:
         if "slow: begins" in line:
             break
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     report = project.report()
     assert report["running"]["name"] == "slow"
     assert states(report) == {"one": "ok", "Not a phase": "ok", "empty": "skipped"}
@@ -428,7 +428,7 @@ def on_terminal(project: Project) -> Callable[..., tuple[Screen, list[list[str]]
                 screen.feed(part.decode())
                 views.append(list(screen.lines))
         screen.feed(data.decode())
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         os.close(ours)
         return screen, views
 
@@ -439,15 +439,15 @@ def test_a_terminal_shows_a_live_list_and_ends_clean(
     on_terminal: Callable[..., tuple[Screen, list[list[str]]]],
 ) -> None:
     screen, views = on_terminal("-e", "nap=2.2")
-    napping = [view for view in views if any("Take a nap" in line for line in view)]
-    assert napping, "the running task was never shown"
-    last = "\n".join(napping[-1])
-    assert re.search(r"^ ✔ one +\d s / +50 s +2 changed$", last, re.MULTILINE)
-    assert re.search(
-        r"^ ▸ slow +\d s / +1 s .*over by [12] s +Take a nap +\[a, b\]$", last, re.MULTILINE
+    running = re.compile(
+        r"^ ✔ one +\d+ s / +50 s +2 changed$.*"
+        r"^ ▸ slow +\d+ s / +1 s .*over by \d+ s +Take a nap +\[a, b\]$.*"
+        r"^   last$",
+        re.MULTILINE | re.DOTALL,
     )
-    assert re.search(r"^   last$", last, re.MULTILINE)
-    assert "a: hello from a" in last
+    shown = ["\n".join(view) for view in views]
+    assert any(running.search(view) for view in shown), shown[-1]
+    assert "a: hello from a" in shown[-1]
 
     end = "\n".join(screen.lines)
     assert "▸" not in end
