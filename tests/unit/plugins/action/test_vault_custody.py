@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the action vault_custody does with its options, in check mode too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.tamshai.phoenix.plugins.action.vault_custody import SPEC, work
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import custody
+from ansible_collections.tamshai.phoenix.plugins.modules import vault_custody as documentation
+
+DEFAULTS = {name: option.get("default") for name, option in SPEC.items()}
+SECRETS = {"passphrase": "pass", "shares": ["share-1", "share-2"], "threshold": 2}
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(custody, "SCRYPT", {"n": 2**4, "r": 8, "p": 1})
+
+
+def act(place: Path, state: str, *, check: bool = False, **options: Any) -> dict[str, Any]:
+    given = {**DEFAULTS, "path": str(place), "state": state, **options}
+    return work(given, check_mode=check)
+
+
+def test_documentation_and_spec_agree() -> None:
+    documented = yaml.safe_load(documentation.DOCUMENTATION)["options"]
+    assert set(documented) == set(SPEC)
+    for name, option in SPEC.items():
+        for key in ("type", "default", "choices", "required", "elements"):
+            assert documented[name].get(key) == option.get(key), (name, key)
+
+
+def test_a_bootstrap(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    assert act(place, "read")["state"] == "absent"
+    begun = act(place, "begun")
+    assert (begun["changed"], begun["state"], len(begun["id"])) == (True, "begun", 32)
+    assert act(place, "begun")["changed"] is False
+    kept = act(place, "held", root_token="s.root", **SECRETS)
+    assert (kept["shares_held"], kept["root_token_held"], kept["id"]) == (2, True, begun["id"])
+    assert "shares" not in kept
+    read = act(place, "read", passphrase="pass", secrets=True)
+    assert (read["shares"], read["root_token"]) == (["share-1", "share-2"], "s.root")
+    ended = act(place, "finished")
+    assert (ended["state"], ended["root_token_held"]) == ("finished", False)
+    assert act(place, "finished")["changed"] is False
+
+
+def test_check_mode_writes_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    assert act(place, "begun", check=True)["changed"] is True
+    assert not place.exists()
+    act(place, "begun")
+    assert act(place, "held", check=True, root_token="r", **SECRETS)["changed"] is True
+    assert act(place, "read")["state"] == "begun"
+
+
+def test_brought_shares_come_after_the_held_ones(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    act(place, "begun")
+    act(place, "held", root_token="r", **SECRETS)
+    (tmp_path / "mine").write_text("share-3")
+    files = [str(tmp_path / "mine")]
+    found = act(place, "read", passphrase="pass", secrets=True, share_files=files)
+    assert found["shares"] == ["share-1", "share-2", "share-3"]
