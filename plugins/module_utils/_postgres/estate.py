@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["HEALTHCHECK", "server"]
+__all__ = ["HEALTHCHECK", "allowed", "credentials", "server"]
 
 HEALTHCHECK = "healthcheck"
 """The login of the container's healthcheck: by the server's own certificate, from loopback."""
@@ -54,6 +54,105 @@ def server(
             {"map": "root", "system_user": "root", "database_user": "postgres"},
             {"map": HEALTHCHECK, "system_user": service["fqdn"], "database_user": HEALTHCHECK},
         ],
+    }
+
+
+def allowed(
+    model: Mapping[str, Any], rotator: Mapping[str, str], extra: Sequence[Mapping[str, Any]]
+) -> Rows:
+    """What the logins of the estate may do, as module pg_privileges takes it.
+
+    :arg rotator: ``login``, ``schema`` and ``database`` of the rotator, empty where there is none.
+    :arg extra: Rules of the operator, each with a ``reason``.
+    :raises PhoenixError: for a rule without one.
+    """
+    rules: Rows = [
+        {"login": "postgres", "kind": "login"},
+        {"login": "postgres", "kind": "attribute", "rights": ["SUPERUSER"]},
+        {"login": HEALTHCHECK, "kind": "login"},
+        _rule(HEALTHCHECK, "database", "postgres", "postgres", ("CONNECT",)),
+    ]
+    rules += [{"login": row["name"], "kind": "login"} for row in model["logins"]]
+    for row in model["databases"]:
+        name, schema = row["name"], row["schema"]
+        for login in row["logins"]:
+            rules += [
+                _rule(login, "database", name, name, ("CONNECT",)),
+                _rule(login, "schema", name, schema, ("USAGE",)),
+                _rule(login, "table", name, f"{schema}.*", TABLE_RIGHTS),
+                _rule(login, "sequence", name, f"{schema}.*", SEQUENCE_RIGHTS),
+                _rule(login, "future table", name, f"{schema} by {row['owner']}", TABLE_RIGHTS),
+                _rule(
+                    login, "future sequence", name, f"{schema} by {row['owner']}", SEQUENCE_RIGHTS
+                ),
+            ]
+    if rotator:
+        login, database, schema = rotator["login"], rotator["database"], rotator["schema"]
+        function = f"{schema}.set_password(p_role text, p_verifier text)"
+        rules += [
+            {"login": login, "kind": "login"},
+            _rule(login, "database", database, database, ("CONNECT",)),
+            _rule(login, "schema", database, schema, ("USAGE",)),
+            _rule(login, "function", database, function, ("EXECUTE",)),
+        ]
+    for number, row in enumerate(extra):
+        if not row.get("reason"):
+            raise PhoenixError(f"rule {number} of the allow-list says no reason: {dict(row)}")
+    return [*rules, *({k: v for k, v in row.items() if k != "reason"} for row in extra)]
+
+
+def credentials(model: Mapping[str, Any], rotator: str, schema: str) -> dict[str, Any]:
+    """What Vault needs to rotate the estate's logins: one connection, a static role for each login.
+
+    One connection, however many databases there are: a login's password is the same in all of them,
+    and of two connections with one user, each would make the other's password wrong.
+
+    :arg rotator: The login that Vault uses; it has a client certificate of that name.
+    :arg schema: Where the rotation function is.
+    :raises PhoenixError: the estate has no PostgreSQL server.
+    """
+    service = next((s for s in model["services"].values() if s["kind"] == "postgresql"), None)
+    vault = next((s for s in model["services"].values() if s["kind"] == "vault"), None)
+    if service is None:
+        raise PhoenixError("the estate has no service of kind postgresql")
+    derived: dict[str, Any] = {"service": service, "vault": vault}
+    logins = model["logins"]
+    if vault is None or not logins or vault["name"] not in service["callers"]:
+        return {**derived, "connection": {}, "rotator": {}, "static_roles": []}
+    database = logins[0]["databases"][0]
+    client = f"/tls/clients/{rotator}/current"
+    options = "&".join(
+        (
+            "sslmode=verify-full",
+            "sslrootcert=/tls/current/ca.crt",
+            f"sslcert={client}/tls.crt",
+            f"sslkey={client}/tls.key",
+        )
+    )
+    place = f"{service['fqdn']}:{service['port']}/{database}"
+    return {
+        **derived,
+        "connection": {
+            "name": logins[0]["connection"],
+            "database": database,
+            "username": rotator,
+            "connection_url": f"postgresql://{{{{username}}}}:{{{{password}}}}@{place}?{options}",
+        },
+        "rotator": {"login": rotator, "database": database, "schema": schema},
+        "static_roles": [
+            {"name": row["static_role"], "username": row["name"], "services": row["services"]}
+            for row in logins
+        ],
+    }
+
+
+def _rule(login: str, kind: str, database: str, name: str, rights: Sequence[str]) -> dict[str, Any]:
+    return {
+        "login": login,
+        "kind": kind,
+        "database": database,
+        "name": name,
+        "rights": list(rights),
     }
 
 

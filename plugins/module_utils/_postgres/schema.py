@@ -32,7 +32,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.text imp
     literal,
 )
 
-__all__ = ["Reconciler"]
+__all__ = ["Reconciler", "policy_is_declared"]
 
 Row = dict[str, Any]
 Connect = Callable[[str], Session]
@@ -425,8 +425,8 @@ def _read(session: Session, schemas: list[str]) -> _State:
 
 
 _POLICIES = (
-    "SELECT c.relname AS table, p.polname AS name, p.polpermissive AS permissive, "
-    "  p.polcmd::text AS command, "
+    "SELECT n.nspname AS schema, c.relname AS table, p.polname AS name, "
+    "  p.polpermissive AS permissive, p.polcmd::text AS command, "
     "  ARRAY (SELECT CASE role WHEN 0 THEN '' ELSE pg_get_userbyid(role) END "
     "         FROM unnest(p.polroles) role ORDER BY 1) AS roles, "
     "  coalesce(pg_get_expr(p.polqual, p.polrelid), '') AS using, "
@@ -437,6 +437,25 @@ _POLICIES = (
     "WHERE n.nspname = ANY (%(schemas)s) "
     "  AND (%(table)s::text IS NULL OR (c.relname, p.polname) = (%(table)s, %(policy)s))"
 )
+
+
+def policy_is_declared(session: Session) -> list[Row]:
+    """Every policy of a database, and whether it is as this module made it."""
+    schemas = [
+        row["name"]
+        for row in session.query("SELECT DISTINCT schemaname::text AS name FROM pg_policies")
+    ]
+    rows = session.query(_POLICIES, {"schemas": schemas, "table": None, "policy": None})
+    return [
+        {
+            **_public(row),
+            "schema": row["schema"],
+            "table": row["table"],
+            "declared": row["comment"].startswith(_COMMENT)
+            and row["comment"].rsplit(" ", 1)[-1] == _digest(_public(row)),
+        }
+        for row in rows
+    ]
 
 
 def _stated(policy: Row) -> Row:

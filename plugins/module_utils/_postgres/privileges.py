@@ -1,0 +1,417 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each login of a server can effectively do, against what it may do.
+
+Read from the catalogs: every grant, to whomever; then for each login, which of them reach it, by
+its own name, by PUBLIC, by roles whose rights it inherits and by roles that it may become. What no
+rule allows is a finding, whatever it is: a kind of right that this code has never heard of comes
+out as a finding as well. Nothing is changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.catalog import (
+    Cluster,
+    Database,
+    Grant,
+    Relation,
+    Routine,
+    read_cluster,
+    read_database,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import Session
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.text import identifier
+
+__all__ = ["Finding", "Rule", "findings", "inspect", "rule", "table"]
+
+DML = ("SELECT", "INSERT", "UPDATE", "DELETE")
+NO_RLS = "WITHOUT ROW LEVEL SECURITY"
+NOT_FORCED = "ROW LEVEL SECURITY NOT FORCED"
+DEFINER = "EXECUTE"
+UNSAFE = "EXECUTE UNSAFE SECURITY DEFINER"
+_ATTRIBUTES = ("SUPERUSER", "CREATEROLE", "CREATEDB", "REPLICATION", "BYPASSRLS")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that a login may do.
+
+    :arg kind: Of the object: ``login``, ``database``, ``schema``, ``table``, ``sequence``,
+        ``function``, ``attribute``, ``role``, ``future table``, ... as findings name them.
+    :arg name: Of the object, with its schema; ``*`` and ``?`` match as in a shell.
+    :arg rights: Which rights; ``*`` for any.
+    :arg database: Where, ``*`` for anywhere.
+    """
+
+    login: str
+    kind: str
+    name: str
+    rights: tuple[str, ...]
+    database: str = "*"
+
+    def allows(self, finding: Finding) -> bool:
+        return (
+            self.login == finding.login
+            and self.kind == finding.kind
+            and (finding.right in self.rights or "*" in self.rights)
+            and fnmatchcase(finding.name, self.name)
+            and fnmatchcase(finding.database, self.database)
+        )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One right of one login.
+
+    :arg via: How it got there, in words.
+    :arg revoke: The statement that would take it away, to be run in ``database``.
+    """
+
+    login: str
+    right: str
+    kind: str
+    name: str
+    database: str
+    via: str
+    revoke: str
+
+    def public(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass
+class _Reach:
+    """The roles that a login has the rights of, and how."""
+
+    login: str
+    how: dict[str, str] = field(default_factory=dict)
+
+    def via(self, grantee: str) -> str | None:
+        if grantee == "":
+            return "granted to PUBLIC"
+        return self.how.get(grantee)
+
+
+def rule(row: Mapping[str, Any]) -> Rule:
+    """From an option of the module."""
+    return Rule(
+        login=row["login"],
+        kind=row["kind"],
+        name=row.get("name") or "*",
+        rights=tuple(row.get("rights") or ("*",)),
+        database=row.get("database") or "*",
+    )
+
+
+def inspect(connect: Callable[[str], Session], start: str = "postgres") -> list[Finding]:
+    """Every right of every login, allowed or not.
+
+    :arg connect: Opens a superuser session in a database.
+    """
+    with connect(start) as session:
+        cluster = read_cluster(session)
+    databases = []
+    for name in cluster.connectable:
+        with connect(name) as session:
+            databases.append(read_database(session, name))
+    return list(_rights(cluster, databases))
+
+
+def findings(rights: Iterable[Finding], rules: Sequence[Rule]) -> list[Finding]:
+    """The rights that no rule allows."""
+    return [right for right in rights if not any(rule.allows(right) for rule in rules)]
+
+
+def table(rows: Sequence[Finding]) -> str:
+    """Login, right, how it got it, and what would revoke it, in columns for a person."""
+    head = ("login", "right", "how it got it", "what would revoke it")
+    lines = [head, *((f.login, _right(f), f.via, _revoke(f)) for f in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(3)]
+    return "\n".join(
+        "  ".join([*(line[i].ljust(widths[i]) for i in range(3)), line[3]]).rstrip()
+        for line in lines
+    )
+
+
+def _right(finding: Finding) -> str:
+    where = "" if finding.kind in ("database", "login", "attribute", "role") else finding.database
+    on = f" on {finding.kind} {finding.name}" if finding.kind not in ("login", "attribute") else ""
+    return f"{finding.right}{on}" + (f" in {where}" if where not in ("", "*") else "")
+
+
+def _revoke(finding: Finding) -> str:
+    inside = finding.database not in ("", "*") and finding.kind != "database"
+    return (f"in {finding.database}: " if inside else "") + finding.revoke
+
+
+# -- the rights of each login
+
+
+def _rights(cluster: Cluster, databases: Sequence[Database]) -> Iterator[Finding]:
+    for login in cluster.logins:
+        role = cluster.roles[login]
+        quoted = identifier(login)
+        yield Finding(login, "LOGIN", "login", login, "*", "it exists", f"DROP ROLE {quoted}")
+        if role["super"]:
+            # It has every right there is; that it exists is the finding.
+            yield Finding(
+                login,
+                "SUPERUSER",
+                "attribute",
+                "SUPERUSER",
+                "*",
+                "attribute of the login",
+                f"ALTER ROLE {quoted} NOSUPERUSER",
+            )
+            if role["password"]:
+                yield Finding(
+                    login,
+                    "PASSWORD",
+                    "attribute",
+                    "PASSWORD",
+                    "*",
+                    "a superuser with a password",
+                    f"ALTER ROLE {quoted} PASSWORD NULL",
+                )
+            continue
+        reach = _reach(cluster, login)
+        yield from _attributes(cluster, reach)
+        yield from _memberships(cluster, reach)
+        yield from _granted(cluster.grants, reach, "*")
+        yield from _owned(cluster, cluster.owned, reach, "*")
+        for database in databases:
+            yield from _in_database(cluster, database, reach)
+
+
+def _reach(cluster: Cluster, login: str) -> _Reach:
+    """Follow the memberships: INHERIT gives rights, SET lets it become, ADMIN lets it take both."""
+    reach = _Reach(login, {login: "granted to the login"})
+    queue: list[tuple[str, tuple[str, ...]]] = [(login, (login,))]
+    while queue:
+        member, path = queue.pop(0)
+        for edge in cluster.memberships:
+            if edge["member"] != member or edge["role"] in reach.how:
+                continue
+            ways = [word for word in ("inherit", "set", "admin") if edge[word]]
+            if not ways:
+                continue
+            chain = (*path, edge["role"])
+            words = {"inherit": "inherited", "set": "by SET ROLE", "admin": "by ADMIN"}[ways[0]]
+            reach.how[edge["role"]] = f"{words}: {' -> '.join(chain)}"
+            queue.append((edge["role"], chain))
+    return reach
+
+
+def _attributes(cluster: Cluster, reach: _Reach) -> Iterator[Finding]:
+    for name, how in reach.how.items():
+        # A predefined role that exists in name only cannot be asked for more than it is.
+        role = cluster.roles[name]
+        for word in _ATTRIBUTES:
+            if not role[word.lower().replace("user", "")]:
+                continue
+            own = name == reach.login
+            revoke = (
+                f"ALTER ROLE {identifier(name)} NO{word}"
+                if own
+                else f"REVOKE {identifier(name)} FROM {identifier(reach.login)}"
+            )
+            via = "attribute of the login" if own else f"attribute of {name}, {how}"
+            yield Finding(reach.login, word, "attribute", word, "*", via, revoke)
+
+
+def _memberships(cluster: Cluster, reach: _Reach) -> Iterator[Finding]:
+    for edge in cluster.memberships:
+        if edge["member"] not in reach.how:
+            continue
+        words = [word.upper() for word in ("admin", "inherit", "set") if edge[word]]
+        right = "MEMBER" + (f" WITH {', '.join(words)}" if words else "")
+        how = "direct" if edge["member"] == reach.login else reach.how[edge["member"]]
+        revoke = (
+            f"REVOKE {identifier(edge['role'])} FROM {identifier(edge['member'])} "
+            f"GRANTED BY {identifier(edge['grantor'])}"
+        )
+        yield Finding(reach.login, right, "role", edge["role"], "*", how, revoke)
+
+
+def _granted(grants: Iterable[Grant], reach: _Reach, database: str) -> Iterator[Finding]:
+    for grant in grants:
+        via = reach.via(grant.grantee)
+        if via is None:
+            continue
+        whom = identifier(grant.grantee) if grant.grantee else "PUBLIC"
+        where = grant.name if grant.kind == "database" else database
+        yield Finding(
+            reach.login,
+            grant.right,
+            grant.kind,
+            grant.name,
+            where,
+            via + (", with the right to grant it on" if grant.grantable else ""),
+            grant.revoke.replace("{whom}", whom),
+        )
+
+
+def _in_database(cluster: Cluster, database: Database, reach: _Reach) -> Iterator[Finding]:
+    yield from _granted(database.grants, reach, database.name)
+    yield from _owned(cluster, database.owned, reach, database.name)
+    for relation in database.relations:
+        yield from _unprotected(cluster, database, relation, reach)
+    yield from _extensions(database, reach)
+    for routine in database.routines:
+        if routine.definer or routine.extension is None:
+            yield from _routine(database, routine, reach)
+    for policy in database.policies:
+        if any(name in ("", *reach.how) for name in policy["roles"]) and not policy["declared"]:
+            table_ = f"{identifier(policy['schema'])}.{identifier(policy['table'])}"
+            yield Finding(
+                reach.login,
+                policy["command"],
+                "policy",
+                f"{policy['schema']}.{policy['table']} {policy['name']}",
+                database.name,
+                "a policy that is not declared, or was changed since",
+                f"DROP POLICY {identifier(policy['name'])} ON {table_}",
+            )
+
+
+def _owned(
+    cluster: Cluster, rows: Iterable[dict[str, Any]], reach: _Reach, database: str
+) -> Iterator[Finding]:
+    for row in rows:
+        how = reach.how.get(row["owner"])
+        if how is not None:
+            yield Finding(
+                reach.login,
+                "OWNER",
+                "object",
+                row["object"],
+                database,
+                "owns it" if row["owner"] == reach.login else f"its owner is {how}",
+                f"REASSIGN OWNED BY {identifier(row['owner'])} TO {identifier(cluster.bootstrap)}",
+            )
+
+
+def _extensions(database: Database, reach: _Reach) -> Iterator[Finding]:
+    """Code in a language without limits that came with an extension: files, programs, networks."""
+    seen = set()
+    for routine in database.routines:
+        name = routine.extension
+        if name is None or routine.definer or name in seen:
+            continue
+        vias = [via for grantee in routine.executors if (via := reach.via(grantee)) is not None]
+        if vias:
+            seen.add(name)
+            yield Finding(
+                reach.login,
+                "USE",
+                "extension",
+                name,
+                database.name,
+                f"{vias[0]} on its functions",
+                f"DROP EXTENSION {identifier(name)}",
+            )
+
+
+def _unprotected(
+    cluster: Cluster, database: Database, relation: Relation, reach: _Reach
+) -> Iterator[Finding]:
+    """Rows that a login gets at without row level security having a say."""
+    reached = [
+        (via, grantee)
+        for grantee, right in relation.rights
+        if right in DML and (via := reach.via(grantee)) is not None
+    ]
+    if relation.owner in reach.how:
+        reached.append((reach.how[relation.owner], relation.owner))
+    if not reached:
+        return
+    name = f"{relation.schema}.{relation.name}"
+    quoted = f"{identifier(relation.schema)}.{identifier(relation.name)}"
+    problem = _protection(cluster, relation)
+    if problem is not None:
+        right, cure = problem
+        via, grantee = reached[0]
+        yield Finding(
+            reach.login,
+            right,
+            "table",
+            name,
+            database.name,
+            f"its rows are reached: {via}",
+            cure.format(name=quoted, whom=identifier(grantee) if grantee else "PUBLIC"),
+        )
+
+
+def _protection(cluster: Cluster, relation: Relation) -> tuple[str, str] | None:
+    if relation.kind in ("table", "partitioned table"):
+        if not relation.enabled:
+            return NO_RLS, "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+        if not relation.forced:
+            return NOT_FORCED, "ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
+        return None
+    if relation.kind == "view":
+        owner = cluster.roles[relation.owner]
+        if relation.invoker or not (owner["super"] or owner["bypassrls"]):
+            return None
+        return NO_RLS, "ALTER VIEW {name} SET (security_invoker = true)"
+    # Materialized views and foreign tables know no row level security.
+    return NO_RLS, "REVOKE ALL ON {name} FROM {whom}"
+
+
+def _routine(database: Database, routine: Routine, reach: _Reach) -> Iterator[Finding]:
+    """Functions that do more than their caller may."""
+    vias = [via for grantee in routine.executors if (via := reach.via(grantee)) is not None]
+    if not vias or routine.owner in reach.how:
+        return
+    signature = f"{identifier(routine.schema)}.{identifier(routine.name)}({routine.arguments})"
+    name = f"{routine.schema}.{routine.name}({routine.arguments})"
+    executor = next(g for g in routine.executors if reach.via(g) is not None)
+    whom = identifier(executor) if executor else "PUBLIC"
+    revoke = f"REVOKE EXECUTE ON ROUTINE {signature} FROM {whom}"
+    reasons = _unsafe(database, routine, reach) if routine.definer else ""
+    what = f"SECURITY DEFINER of {routine.owner}" if routine.definer else routine.language
+    yield Finding(
+        reach.login,
+        DEFINER,
+        "function",
+        name,
+        database.name,
+        f"{vias[0]}; {what}",
+        revoke,
+    )
+    if reasons:
+        yield Finding(
+            reach.login,
+            UNSAFE,
+            "function",
+            name,
+            database.name,
+            f"{vias[0]}; {what}; {reasons}",
+            f"ALTER ROUTINE {signature} SET search_path = pg_catalog, pg_temp",
+        )
+
+
+def _unsafe(database: Database, routine: Routine, reach: _Reach) -> str:
+    """Why a caller can put its own objects in the way of a function's."""
+    if routine.search_path is None:
+        return "its search_path is the caller's"
+    parts = [part.strip().strip('"') for part in re.split(",", routine.search_path)]
+    if "$user" in parts:
+        return "its search_path holds the caller's own schema"
+    if parts[-1] != "pg_temp":
+        return "temporary objects of the caller come first: pg_temp is not last in its search_path"
+    for part in parts:
+        for grant in database.grants:
+            if (grant.kind, grant.name, grant.right) == ("schema", part, "CREATE") and (
+                reach.via(grant.grantee) is not None
+            ):
+                return f"the caller may create objects in {part} of its search_path"
+    return ""
