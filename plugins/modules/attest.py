@@ -80,6 +80,11 @@ options:
     type: list
     elements: dict
     default: []
+  allow:
+    description: What database logins may do, as M(tamshai.phoenix.pg_privileges) takes it.
+    type: list
+    elements: dict
+    default: []
   operator_certificate:
     description: The operator's client certificate in PEM, to try the operator's own hops with.
     type: str
@@ -227,6 +232,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "only": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "no_log": True},
     "issued": {"type": "list", "elements": "dict", "default": []},
+    "allow": {"type": "list", "elements": "dict", "default": []},
     "operator_certificate": {"type": "str"},
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
@@ -243,6 +249,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         estate=params["estate"],
         token=params["token"] or "",
         index=params["issued"],
+        allow=params["allow"],
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
         disruptive=params["disruptive"],

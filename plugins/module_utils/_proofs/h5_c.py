@@ -6,7 +6,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import privileges
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import (
+    PSYCOPG2_ERROR,
+    connect,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    NotRunError,
     Record,
     proof,
 )
@@ -17,4 +25,37 @@ __all__ = ["rights_within_the_list"]
 
 @proof("H5.c")
 def rights_within_the_list(site: Site) -> Record:
-    raise NotImplementedError
+    """Work out every right of every login, as the gate of a deployment does, and judge each."""
+    service = site.the("postgresql")
+    if PSYCOPG2_ERROR is not None:
+        raise NotRunError("the host lacks the Python library psycopg2")
+    if not site.inputs.allow:
+        raise NotRunError("no allow-list was given")
+    record = Record()
+    rights = privileges.inspect(lambda database: connect(_login(site, service), database))
+    outside = privileges.findings(rights, [privileges.rule(row) for row in site.inputs.allow])
+    for finding in outside:
+        record.expect(
+            False,
+            f"{finding.login} has {finding.right} on {finding.kind} {finding.name}"
+            f" ({finding.via}); {finding.revoke} would take it away",
+        )
+    counted: dict[str, int] = {}
+    for right in rights:
+        counted[right.login] = counted.get(right.login, 0) + 1
+    record.expect(rights, "no login was found")
+    record.note(
+        rights_looked_at=counted,
+        rules=len(site.inputs.allow),
+        outside=[finding.public() for finding in outside],
+    )
+    return record
+
+
+def _login(site: Site, service: dict[str, Any]) -> dict[str, Any]:
+    """Root of the host is the superuser on the socket; there is no password for it."""
+    return {
+        "login_host": f"{site.estate['run']}/{service['name']}-socket",
+        "login_port": service["port"],
+        "login_user": "postgres",
+    }

@@ -45,6 +45,7 @@ class Inputs:
     :arg estate: The estate model.
     :arg token: An operator's token, which reads the Vault's settings.
     :arg index: The control node's list of the certificates that its CA has issued.
+    :arg allow: What database logins may do, as module pg_privileges takes it.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
     :arg disruptive: Whether restarts were allowed in this run.
@@ -55,6 +56,7 @@ class Inputs:
     estate: dict[str, Json]
     token: str = ""
     index: list[dict[str, Json]] = field(default_factory=list)
+    allow: list[dict[str, Json]] = field(default_factory=list)
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
     disruptive: bool = False
