@@ -9,6 +9,7 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,17 +111,24 @@ class FakeEngine:
     def __call__(self, command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
         self.calls.append(command[1:])
         output = "\n".join(self.containers) if command[1] == "ps" else ""
+        if command[1] == "inspect":
+            output = "\n".join(str(4000 + len(name)) for name in command[3:])
         return subprocess.CompletedProcess(command, bool(self.error), output, self.error)
 
 
 @pytest.mark.parametrize(
-    ("how", "containers", "call"),
+    ("how", "containers", "call", "signalled"),
     [
-        ({}, ["c1"], ["kill", "--signal=HUP", "c1"]),
-        ({"reload_signal": "USR1"}, ["c1", "c2"], ["kill", "--signal=USR1", "c1", "c2"]),
-        ({"reload": "restart"}, ["c1"], ["restart", "c1"]),
-        ({"reload": "none"}, ["c1"], None),
-        ({}, [], None),
+        ({}, ["c"], "inspect", [(4001, signal.SIGHUP)]),
+        (
+            {"reload_signal": "USR1"},
+            ["c", "cc"],
+            "inspect",
+            [(4001, signal.SIGUSR1), (4002, signal.SIGUSR1)],
+        ),
+        ({"reload": "restart"}, ["c"], "restart", []),
+        ({"reload": "none"}, ["c"], None, []),
+        ({}, [], None, []),
     ],
 )
 def test_reload_does_what_the_estate_declares(
@@ -128,17 +136,23 @@ def test_reload_does_what_the_estate_declares(
     monkeypatch: pytest.MonkeyPatch,
     how: dict[str, str],
     containers: list[str],
-    call: list[str] | None,
+    call: str | None,
+    signalled: list[tuple[int, int]],
 ) -> None:
     program = load("tamshai-reload")
     engine = FakeEngine(containers)
     monkeypatch.setattr(program, "AGENTS", home)
     monkeypatch.setattr(program.subprocess, "run", engine)
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(program.os, "kill", lambda process, number: sent.append((process, number)))
     settings(home, **how)
     assert program.main(["hr"]) == 0
     assert engine.calls[0][0] == "ps"
     assert "--filter=label=com.docker.compose.project=test" in engine.calls[0]
-    assert engine.calls[1:] == ([call] if call else [])
+    assert [verb for verb, *_rest in engine.calls[1:]] == ([call] if call else [])
+    assert sent == signalled
+    # Whatever the signal, it would mark the container as stopped by hand.
+    assert not [c for c in engine.calls if c[0] == "kill"]
 
 
 def test_reload_that_failed_is_tried_again_by_systemd(
