@@ -219,6 +219,29 @@ def test_a_hint_is_told(project: Project) -> None:
     assert "a: failed: hinting\n  msg: sealed\n  hint: unseal it\n" in result.stdout
 
 
+def test_lines_of_a_message_are_lines_and_known_noise_is_not_shown(project: Project) -> None:
+    (project.path / "library").mkdir()
+    project.write(
+        "library/warns.py",
+        "from ansible.module_utils.basic import AnsibleModule\n"
+        "module = AnsibleModule({'text': {}})\n"
+        "module.warn(module.params['text'])\n"
+        "module.exit_json()\n",
+    )
+    project.write(
+        "phoenix.yml",
+        "- hosts: a\n  gather_facts: false\n  tasks:\n"
+        "    - warns: {text: the disk is nearly full}\n"
+        "    - warns: {text: \"Cannot parse event from line: 'db ... Limitation discarded.'\"}\n"
+        "    - debug: {msg: [first remark, second remark]}\n",
+    )
+    done = project.run()
+    text = done.stdout + done.stderr
+    assert "a: first remark\na: second remark\n" in text
+    assert "the disk is nearly full" in text
+    assert "Limitation discarded" not in text
+
+
 def test_no_log_is_respected_in_a_failure(project: Project) -> None:
     result = project.run("-e", "mode=hidden", "--limit", "a")
     assert result.returncode == 2
