@@ -5,8 +5,9 @@
 """From a table of image recipes to an ordered list of builds, each tagged by its content.
 
 A tag is a digest over everything that goes into an image: its Dockerfile, the files that it
-copies, the lock files of what it fetches, how that is fetched, and the tag of its base. Two trees with the same inputs name the same image, so an image that exists under its tag need not
-be built, and a change anywhere in the chain renames all that stands on it.
+copies, the lock files of what it fetches, how that is fetched, and the tag of its base. Two trees
+with the same inputs name the same image, so an image that exists under its tag need not be built,
+and a change anywhere in the chain renames all that stands on it.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -qy -o Dpkg::Options::=--force-unsafe-io install --no-install-recommends {packages}
 apt-get clean
-rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log
+rm -f /var/cache/ldconfig/aux-cache
 """
-_FILE_KEYS = frozenset({"src", "dest", "owner", "fetched"})
+_FILE_KEYS = frozenset({"src", "dest", "mode", "owner", "fetched"})
 
 
 class RecipeError(PhoenixError):
@@ -99,8 +101,11 @@ def plan_images(
         text = dockerfile(recipe, base["reference"] if base else "")
         subject = {
             "dockerfile": text,
-            "fetch": [[fetch, (builders or {}).get(fetch["kind"], "")] for fetch in recipe["fetch"]],
+            "fetch": [
+                [fetch, (builders or {}).get(fetch["kind"], "")] for fetch in recipe["fetch"]
+            ],
             "files": _inputs(name, recipe, root),
+            "modes": [copy.get("mode", "") for copy in recipe["files"]],
             "refresh": refresh,
         }
         tag = hashlib.sha256(_canonical(subject)).hexdigest()[:TAG_LENGTH]
@@ -160,7 +165,15 @@ def _normalise(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
                 f"{name}.{key}: unknown key", hint=f"Known are: {', '.join(_DEFAULTS)}."
             )
     result = {key: recipe.get(key, default) for key, default in _DEFAULTS.items()}
-    for index, fetch in enumerate(result["fetch"]):
+    _check_fetch(name, result["fetch"])
+    _check_files(name, result["files"])
+    if not result["base"] and not result["fetch"]:
+        raise RecipeError(f"{name}: needs a base or something to fetch")
+    return result
+
+
+def _check_fetch(name: str, items: list[Mapping[str, Any]]) -> None:
+    for index, fetch in enumerate(items):
         kind = fetch.get("kind")
         if kind not in _FETCH_KEYS:
             raise RecipeError(
@@ -172,15 +185,15 @@ def _normalise(name: str, recipe: Mapping[str, Any]) -> dict[str, Any]:
             raise RecipeError(f"{name}.fetch[{index}].{unknown[0]}: unknown key for {kind}")
         if not fetch.get("dest"):
             raise RecipeError(f"{name}.fetch[{index}].dest: missing")
-    for index, copy in enumerate(result["files"]):
+
+
+def _check_files(name: str, items: list[Mapping[str, Any]]) -> None:
+    for index, copy in enumerate(items):
         unknown = sorted(set(copy) - _FILE_KEYS)
         if unknown:
             raise RecipeError(f"{name}.files[{index}].{unknown[0]}: unknown key")
         if not str(copy.get("dest", "")).startswith("/"):
             raise RecipeError(f"{name}.files[{index}].dest: must be an absolute path")
-    if not result["base"] and not result["fetch"]:
-        raise RecipeError(f"{name}: needs a base or something to fetch")
-    return result
 
 
 def _inputs(name: str, recipe: Mapping[str, Any], root: Path) -> dict[str, str]:
@@ -212,9 +225,7 @@ def _walk(source: Path) -> list[Path]:
 
 
 def _digest(file: Path) -> str:
-    # Of a file's mode only the executable bit is kept in an image (and by Git).
-    executable = b"x" if file.stat().st_mode & 0o100 else b"-"
-    return hashlib.sha256(executable + file.read_bytes()).hexdigest()
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _canonical(value: Any) -> bytes:
