@@ -10,6 +10,8 @@ That a server accepted a reload proves nothing: several keep the old certificate
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import ssl
 import struct
@@ -72,7 +74,7 @@ class Containers:
         self._project = project
 
     def running(self) -> dict[str, dict[str, Any]]:
-        """By service: the container's ``id`` and its ``addresses``."""
+        """By service: the container's ``id``, its first process ``pid``, its ``addresses``."""
         label = f"label=com.docker.compose.project={self._project}"
         ids = self._docker(["ps", "--quiet", "--no-trunc", "--filter", label]).split()
         if not ids:
@@ -82,14 +84,30 @@ class Containers:
             service = entry["Config"]["Labels"].get("com.docker.compose.service", "")
             networks = entry["NetworkSettings"]["Networks"] or {}
             addresses = sorted(n["IPAddress"] for n in networks.values() if n.get("IPAddress"))
-            found[service] = {"id": entry["Id"], "addresses": addresses}
+            found[service] = {
+                "id": entry["Id"],
+                "pid": int(entry["State"]["Pid"]),
+                "addresses": addresses,
+            }
         return found
 
-    def reload(self, identifier: str, consumer: Consumer) -> None:
+    def reload(self, container: Mapping[str, Any], consumer: Consumer) -> None:
+        """Restart the container, or signal its first process.
+
+        Not by the engine's ``kill``: whatever the signal, the engine then takes the container for
+        stopped by hand, and does not start it again after a reboot.
+        """
         if consumer.reload == "restart":
-            self._docker(["restart", identifier])
-        else:
-            self._docker(["kill", "--signal", consumer.signal, identifier])
+            self._docker(["restart", str(container["id"])])
+            return
+        if container["pid"] <= 1:
+            raise PhoenixError(f"{consumer.name} does not run any more")
+        try:
+            os.kill(container["pid"], signal.Signals[f"SIG{consumer.signal}"])
+        except (KeyError, OSError) as error:
+            raise PhoenixError(
+                f"{consumer.name} cannot be sent {consumer.signal}: {error}"
+            ) from None
 
 
 def client_context(authority: str, certificate: str | None, key: str | None) -> ssl.SSLContext:
@@ -171,7 +189,7 @@ class Renewal:
         container = self.containers.running().get(self.consumer.name)
         if container is None:
             raise PhoenixError(f"{self.consumer.name} does not run any more")
-        self.containers.reload(container["id"], self.consumer)
+        self.containers.reload(container, self.consumer)
         serial = serials.get(self.consumer.name)
         if serial is None:
             return False
