@@ -2,12 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the bootstrap of secret zero left on record: a line in the journal for each SecretID."""
+"""What the bootstrap of secret zero left on record.
+
+A line in the journal for each SecretID, and a file with the latest of each service, since a journal
+is cut short some day.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
@@ -41,7 +47,21 @@ def accessors(site: Site) -> dict[str, list[str]]:
     if done.returncode != 0:
         raise PhoenixError(f"journalctl ended with {done.returncode}: {done.stderr.strip()[-200:]}")
     issued = parse(done.stdout)
-    return {agent["service"]: issued.get(agent["service"], []) for agent in site.estate["agents"]}
+    found: dict[str, list[str]] = {}
+    for agent in site.estate["agents"]:
+        name = agent["service"]
+        latest = _latest(Path(f"{site.estate['run']}-agents") / f"{name}.json")
+        found[name] = list(dict.fromkeys([*issued.get(name, []), *latest]))
+    return found
+
+
+def _latest(path: Path) -> list[str]:
+    """The accessor in a service's file, if there is one."""
+    try:
+        accessor = json.loads(path.read_bytes()).get("accessor")
+    except (OSError, ValueError):
+        return []
+    return [str(accessor)] if accessor else []
 
 
 def parse(lines: str) -> dict[str, list[str]]:

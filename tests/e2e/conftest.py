@@ -1,0 +1,313 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A drill host of its own, brought up as `make phoenix` does it, and ways to break what runs on it.
+
+E2E_KEEP=1    leave the host running afterwards
+E2E_REUSE=1   take the one that was left running, and do not time its rebuild
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = os.environ.get("E2E_NAME", "drill-e2e")
+ADDRESS = os.environ.get("E2E_ADDRESS", "198.19.255.11")
+KEEP = os.environ.get("E2E_KEEP") == "1"
+REUSE = os.environ.get("E2E_REUSE") == "1"
+PHASES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
+SLICE = {
+    *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c", "H5.c"),
+    *("F1.a", "F1.b", "F2.a", "F2.c", "F2.d", "W.b"),
+}
+DISRUPTIVE = {"F2.a", "F2.d", "W.b"}
+
+# Runs on the host with the operator's identity in memory: one request to the Vault.
+_VAULT = """
+import http.client, json, os, ssl, sys
+given = json.load(sys.stdin)
+paths = []
+for text in (given["certificate"], given["key"]):
+    handle = os.memfd_create("e2e")
+    os.write(handle, text.encode())
+    paths.append(f"/proc/self/fd/{handle}")
+context = ssl.create_default_context(cafile="/opt/tamshai/certs/host/current/ca.crt")
+context.load_cert_chain(*paths)
+def ask(method, path, body=None, **headers):
+    link = http.client.HTTPSConnection("127.0.0.1", 8200, context=context, timeout=20)
+    named = {"X-Vault-" + name.replace("_", "-"): value for name, value in headers.items()}
+    link.request(method, "/v1/" + path, json.dumps(body) if body is not None else None, named)
+    answer = link.getresponse()
+    text = answer.read()
+    return answer.status, json.loads(text) if text.strip() else {}
+token = ask("PUT", "auth/cert/login", {"name": "operator"})[1]["auth"]["client_token"]
+status, answer = ask(
+    given["method"], given["path"], given["body"], Token=token, **given["headers"]
+)
+ask("PUT", "auth/token/revoke-self", Token=token)
+print(json.dumps([status, answer]))
+"""
+
+
+@dataclass
+class Play:
+    """A run of a playbook."""
+
+    rc: int
+    output: str
+    seconds: float
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> int:
+        return sum(phase["changed"] for phase in self.report["phases"])
+
+    @property
+    def hosts(self) -> set[str]:
+        return {host for phase in self.report["phases"] for host in phase["hosts"]}
+
+
+class Estate:
+    """The drill host and what runs on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = ROOT / "build" / "drill" / NAME
+        self.reports = folder / "report"
+        self.first: Play | None = None
+        self._number = 0
+
+    # Playbooks.
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        inventory = self.state / "inventory"
+        return [
+            *("ansible-playbook", f"playbooks/{playbook}.yml", "-i", str(inventory)),
+            *("-e", json.dumps({"attest_report_dir": str(self.reports)}), *arguments),
+        ]
+
+    def environment(self, report: Path) -> dict[str, str]:
+        path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
+            "PATH": path,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "PHASE_CLOCK_LIVE": "never",
+            "PHASE_CLOCK_REPORT": str(report),
+        }
+
+    def play(self, playbook: str, *arguments: str) -> Play:
+        """Run a playbook to its end."""
+        return self.run(self.command(playbook, *arguments))
+
+    def run(self, command: Sequence[str]) -> Play:
+        self._number += 1
+        report = self.folder / f"run{self._number}" / "phases.json"
+        begun = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment(report),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - begun
+        output = done.stdout + done.stderr
+        (self.folder / f"run{self._number}.log").write_text(
+            f"$ {shlex.join(command)}\n{output}\n-- {done.returncode} after {seconds:.1f} s\n"
+        )
+        found = sorted(report.parent.glob("phases*.json")) if report.parent.exists() else []
+        document = json.loads(found[0].read_text()) if found else {}
+        return Play(done.returncode, output, seconds, document)
+
+    def phoenix(self, *arguments: str) -> Play:
+        """A rebuild, or the phases of one; it has to succeed."""
+        made = self.play("phoenix", *arguments)
+        assert made.rc == 0, made.output[-4000:]
+        return made
+
+    def kill_in(self, phase: str, delay: float) -> str:
+        """Begin a rebuild and kill it some seconds into a phase; says what had been reached."""
+        self._number += 1
+        report = self.folder / f"run{self._number}" / "phases.json"
+        with subprocess.Popen(
+            self.command("phoenix"),
+            cwd=ROOT,
+            env=self.environment(report),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as running:
+            assert running.stdout is not None
+            seen: list[str] = []
+            timer: threading.Timer | None = None
+            for line in running.stdout:
+                seen.append(line)
+                if timer is None and re.search(rf"\] {phase}: begins", line):
+                    timer = threading.Timer(delay, os.killpg, (running.pid, signal.SIGKILL))
+                    timer.start()
+            running.wait()
+            if timer is not None:
+                timer.cancel()
+        (self.folder / f"run{self._number}.log").write_text("".join(seen))
+        assert timer is not None, f"phase {phase} was never reached:\n{''.join(seen)[-3000:]}"
+        return "killed" if running.returncode == -signal.SIGKILL else f"ended {running.returncode}"
+
+    # Proofs.
+
+    def attest(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """Make the proofs; by id."""
+        (self.reports / "attest.json").unlink(missing_ok=True)
+        made = self.play("verify", *arguments)
+        path = self.reports / "attest.json"
+        assert path.exists(), made.output[-4000:]
+        document = json.loads(path.read_text())
+        found = {proof["id"]: proof for proof in document["proofs"]}
+        broken = [name for name, proof in found.items() if proof["status"] == "fail"]
+        # A broken promise fails the play, and nothing else does.
+        assert (made.rc != 0) == bool(broken), made.output[-4000:]
+        return found
+
+    def broken(self, *arguments: str) -> dict[str, str]:
+        """The proofs that fail, with their reasons."""
+        found = self.attest(*arguments)
+        return {name: p["reason"] for name, p in found.items() if p["status"] == "fail"}
+
+    def report(self) -> dict[str, Any]:
+        return dict(json.loads((self.reports / "attest.json").read_text()))
+
+    # The host.
+
+    def sh(self, script: str, given: str = "", *, check: bool = True) -> str:
+        """Run a shell script on the host as root."""
+        done = subprocess.run(
+            ["docker", "exec", "-i", NAME, "bash", "-euo", "pipefail", "-c", script],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def spawn(self, script: str) -> None:
+        """Start something on the host and leave it running."""
+        subprocess.run(["docker", "exec", "-d", NAME, "sh", "-c", script], check=True)
+
+    def psql(self, *statements: str, database: str = "postgres") -> str:
+        """Run statements as the superuser, over the socket that admits root of the host alone."""
+        program = (
+            "import json, sys, psycopg2; given = json.load(sys.stdin);"
+            "link = psycopg2.connect(host='/run/tamshai/postgres-socket', user='postgres',"
+            " dbname=given['database']); link.autocommit = True; cursor = link.cursor();"
+            "[cursor.execute(one) for one in given['statements']];"
+            "print(cursor.fetchall() if cursor.description else '')"
+        )
+        given = {"database": database, "statements": statements}
+        return self.sh(f"python3 -c {shlex.quote(program)}", json.dumps(given))
+
+    def vault(
+        self, method: str, path: str, body: dict[str, Any] | None = None, **headers: str
+    ) -> dict[str, Any]:
+        """A request as the operator; it has to succeed."""
+        operator = self.state / "state" / "operator"
+        given = {
+            "certificate": (operator / "tls.crt").read_text(),
+            "key": (operator / "tls.key").read_text(),
+            "method": method,
+            "path": path,
+            "body": body,
+            "headers": headers,
+        }
+        program = shlex.quote(_VAULT)
+        status, answer = json.loads(self.sh(f"python3 -c {program}", json.dumps(given)))
+        assert status < 300, answer
+        return dict(answer)
+
+    def secrets(self) -> dict[str, str]:
+        """Every secret that the estate has, by what it is called."""
+        text = self.sh("cd /run/tamshai; for f in */secrets.json; do echo $f; cat $f; echo; done")
+        found: dict[str, str] = {}
+        for name, document in re.findall(r"(\S+)/secrets\.json\n(\{.*?\n?\})", text, re.DOTALL):
+            found |= {f"{name}/{k}": str(v) for k, v in json.loads(document).items()}
+        found = {k: v for k, v in found.items() if not k.endswith("_USER")}
+        assert len(found) >= 4, "no secrets to look for"
+        found["passphrase"] = (self.state / "passphrase").read_text().strip()
+        return found
+
+    def override(self, service: str, environment: dict[str, str]) -> None:
+        """Run a service with more in its environment than the estate declares."""
+        document = {"services": {service: {"environment": environment}}}
+        self.sh(
+            "cat > /dev/shm/override.json; cd /opt/tamshai;"
+            " docker compose -f compose.yaml -f /dev/shm/override.json up -d --no-deps --wait"
+            f" {service} 2>&1; rm /dev/shm/override.json",
+            json.dumps(document),
+        )
+
+    def restore(self, service: str) -> None:
+        """Run a service as the estate declares it."""
+        self.sh(f"cd /opt/tamshai; docker compose up -d --no-deps --wait {service} 2>&1")
+
+
+def drill(state: str, *skip: str) -> None:
+    """Make the drill host, or remove it."""
+    command = [
+        *("ansible-playbook", "playbooks/drill.yml", "-e", f"drill_name={NAME}"),
+        *("-e", f"drill_ip={ADDRESS}", "-e", f"drill_state={state}"),
+    ]
+    for tag in skip:
+        command += ["--skip-tags", tag]
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+
+
+def running() -> bool:
+    done = subprocess.run(
+        ["docker", "ps", "-q", "--filter", f"name=^{NAME}$"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return bool(done.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def estate() -> Iterator[Estate]:
+    """A drill host; bare at first, unless one is taken over."""
+    folder = ROOT / "build" / "e2e"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("run*.log"):
+        old.unlink()
+    taken = REUSE and running()
+    if not taken:
+        drill("absent", "images")
+        drill("present")
+    made = Estate(folder)
+    yield made
+    if not KEEP:
+        drill("absent", "images")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order in which they are written, file by file."""
+    items.sort(key=lambda item: str(item.path))

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a bare host to a proven estate, twice, and what a dry run says before and after."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.drill, pytest.mark.slow]
+
+# Of the first run's time, and in seconds for one with images at hand.
+SECOND_RUN = 0.2
+REBUILD = 180
+REUSED = os.environ.get("E2E_REUSE") == "1"
+
+
+@pytest.mark.skipif(REUSED, reason="the host is not bare")
+def test_a_dry_run_on_a_bare_host_says_what_it_cannot_predict(estate: Any) -> None:
+    made = estate.play("phoenix", "--check", "--diff")
+    assert made.rc == 0, made.output[-4000:]
+    assert "cannot be" in made.output
+    assert estate.sh("ls -A /opt") == ""
+
+
+@pytest.mark.skipif(REUSED, reason="the host is not bare")
+def test_a_bare_host_becomes_a_proven_estate(estate: Any) -> None:
+    made = estate.phoenix()
+    estate.first = made
+    report = estate.report()
+    statuses = {proof["id"]: proof["status"] for proof in report["proofs"]}
+    reasons = {proof["id"]: proof["reason"] for proof in report["proofs"]}
+    assert "fail" not in statuses.values(), reasons
+    assert {name for name, status in statuses.items() if status == "pass"} == {
+        *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c"),
+        *("H5.c", "F1.a", "F1.b", "F2.c"),
+    }
+    assert all(reasons[name] for name, status in statuses.items() if status == "not run")
+    assert report["phases"][0]["name"] == "preflight"
+    assert 0 < report["rebuild_seconds"] <= made.seconds
+    for name in ("attest.html", "attest.xml"):
+        assert (estate.reports / name).stat().st_size > 1000
+    seconds = {p["name"]: p["seconds"] for p in made.report["phases"]}
+    print(json.dumps({"first": made.seconds, "phases": seconds}))
+    assert made.seconds <= REBUILD
+
+
+def test_a_second_run_changes_nothing_and_is_quick(estate: Any) -> None:
+    made = estate.phoenix()
+    assert {phase["name"]: phase["changed"] for phase in made.report["phases"]} == dict.fromkeys(
+        [phase["name"] for phase in made.report["phases"]], 0
+    )
+    print(json.dumps({"second": made.seconds}))
+    if estate.first is not None:
+        assert made.seconds <= SECOND_RUN * estate.first.seconds
+
+
+def test_the_report_keeps_the_time_of_the_rebuild(estate: Any) -> None:
+    if estate.first is None:
+        pytest.skip("this run saw no rebuild")
+    report = estate.report()
+    assert report["rebuild_seconds"] == pytest.approx(estate.first.seconds, abs=15)
+
+
+def test_a_dry_run_on_a_finished_estate_predicts_no_change_and_shows_no_secret(
+    estate: Any,
+) -> None:
+    made = estate.play("phoenix", "--check", "--diff", "-vvv")
+    assert made.rc == 0, made.output[-4000:]
+    assert made.changed == 0, made.output[-8000:]
+    shown = [name for name, value in estate.secrets().items() if value in made.output]
+    assert shown == []
+
+
+def test_a_verbose_run_shows_no_secret(estate: Any) -> None:
+    made = estate.phoenix("-vvv", "--diff")
+    shown = [name for name, value in estate.secrets().items() if value in made.output]
+    assert shown == []

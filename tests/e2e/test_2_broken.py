@@ -1,0 +1,308 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Break one promise at a time, for real: its proof turns red, and no other. Then repair it.
+
+Where the collection promises a repair, running the phase again is the repair.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.drill, pytest.mark.slow]
+
+Act = Callable[[Any], object]
+# The secret's text, in a shell on the host.
+CANARY = (
+    "$(python3 -c 'import json; "
+    'print(json.load(open("/run/tamshai/mcp-hr/secrets.json"))["CANARY"])\')'
+)
+
+
+def phase(name: str) -> Act:
+    """Repair by running a phase again."""
+    return lambda estate: estate.phoenix("--tags", name, "--skip-tags", "verify")
+
+
+def canary(estate: Any) -> str:
+    return str(json.loads(estate.sh("cat /run/tamshai/mcp-hr/secrets.json"))["CANARY"])
+
+
+@dataclass
+class Breach:
+    """One promise broken.
+
+    :arg proof: Which proof has to see it.
+    :arg saying: Part of the reason that it gives.
+    """
+
+    name: str
+    proof: str
+    saying: str
+    breach: Act
+    repair: Act
+
+
+def widen_ttl(estate: Any) -> None:
+    estate.vault("POST", "auth/approle/role/mcp-hr", {"token_ttl": "2h"})
+
+
+def stray_approle(estate: Any) -> None:
+    estate.vault("POST", "auth/approle/role/stranger", {"token_policies": ["mcp-hr"]})
+
+
+def secret_in_environment(estate: Any) -> None:
+    estate.override("mcp-hr", {"SOMETHING": canary(estate)})
+
+
+def secret_in_file(estate: Any) -> None:
+    estate.sh(f'echo "export CANARY={CANARY}" > /root/.profile.local')
+
+
+def secret_in_arguments(estate: Any) -> None:
+    estate.spawn(f'exec python3 -c "import time; time.sleep(600)" e2e-witness {CANARY}')
+
+
+def secret_in_journal(estate: Any) -> None:
+    estate.sh(f"logger -t e2e-witness token={CANARY}")
+
+
+def forget_journal(estate: Any) -> None:
+    estate.sh("journalctl --rotate; journalctl --vacuum-time=1s", check=False)
+
+
+def live_secret_id(estate: Any) -> None:
+    estate.vault("PUT", "auth/approle/role/mcp-hr/secret-id", {}, Wrap_TTL="300s")
+
+
+def open_neighbour(estate: Any) -> None:
+    text = estate.vault("GET", "sys/policies/acl/default")["data"]["policy"]
+    estate.default_policy = text
+    wider = text + '\npath "tamshai/data/*" { capabilities = ["read"] }\n'
+    estate.vault("PUT", "sys/policies/acl/default", {"policy": wider})
+
+
+def close_neighbour(estate: Any) -> None:
+    estate.vault("PUT", "sys/policies/acl/default", {"policy": estate.default_policy})
+
+
+def admit_everybody(estate: Any) -> None:
+    names = ("service/mcp-gateway", "service/postgres")
+    callers = ",".join(f"spiffe://tamshai.internal/{name}" for name in names)
+    estate.override("mcp-hr", {"MCP_ALLOWED_CALLERS": callers})
+
+
+def plain_port(estate: Any) -> None:
+    estate.sh(
+        "docker exec -d tamshai-mcp-hr-1 python3 -m http.server 8080;"
+        " for i in $(seq 50); do docker exec tamshai-mcp-hr-1 python3 -c"
+        " 'import socket; socket.create_connection((\"127.0.0.1\", 8080))' 2>/dev/null && exit 0;"
+        " sleep 0.1; done; exit 1"
+    )
+
+
+def stale_certificate(estate: Any) -> None:
+    """A new bundle that the service was not told about."""
+    estate.phoenix("--tags", "trust", "-e", "pki_renew=true")
+    estate.sh(
+        "cd /opt/tamshai/certs/mcp-hr; readlink current > /dev/shm/now;"
+        " ln -sfn versions/$(ls versions | grep -v $(basename $(cat /dev/shm/now)) | head -1)"
+        " next; mv -T next current"
+    )
+
+
+def current_certificate(estate: Any) -> None:
+    estate.sh(
+        "cd /opt/tamshai/certs/mcp-hr; ln -sfn $(cat /dev/shm/now) next; mv -T next current;"
+        " rm /dev/shm/now"
+    )
+
+
+def copied_certificate(estate: Any) -> None:
+    estate.sh(
+        "d=/opt/tamshai/certs/mcp-hr/versions/copied; mkdir $d; cd $d;"
+        " openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        " -subj /CN=mcp-hr.tamshai.internal -keyout tls.key -out tls.crt 2>/dev/null"
+    )
+
+
+def plaintext_login(estate: Any) -> None:
+    estate.sh(
+        "f=/opt/tamshai/postgres/config/pg_hba.conf; cp -p $f /dev/shm/hba;"
+        " { echo 'host tamshai_hr tamshai_app samenet scram-sha-256'; cat /dev/shm/hba; } > $f"
+    )
+    estate.psql("SELECT pg_reload_conf()")
+
+
+def development_vault(estate: Any) -> None:
+    """Recreated with a dev server's setting, and unsealed again."""
+    estate.override("vault", {"BAO_DEV_ROOT_TOKEN_ID": "root"})
+    assert estate.play("unseal").rc == 0
+
+
+def one_device(estate: Any) -> None:
+    estate.sh(
+        "f=/opt/tamshai/vault/config/server.hcl; cp -p $f /dev/shm/server.hcl;"
+        " python3 - <<'EOF'\n"
+        "import re\n"
+        "text = open('/dev/shm/server.hcl').read()\n"
+        "kept = re.sub(r'audit \"file\" \"stdout\" \\{.*?\\n\\}\\n', '', text, flags=re.DOTALL)\n"
+        "assert kept != text\n"
+        "open('/opt/tamshai/vault/config/server.hcl', 'w').write(kept)\n"
+        "EOF\n"
+        "docker kill -s HUP tamshai-vault-1 >/dev/null; sleep 1"
+    )
+
+
+def bypass_rls(estate: Any) -> None:
+    estate.psql("ALTER ROLE tamshai_app BYPASSRLS")
+
+
+def enforce_rls(estate: Any) -> None:
+    estate.psql("ALTER ROLE tamshai_app NOBYPASSRLS")
+
+
+def read_everything(estate: Any) -> None:
+    estate.psql("GRANT pg_read_all_data TO tamshai_app")
+
+
+def read_own(estate: Any) -> None:
+    estate.psql("REVOKE pg_read_all_data FROM tamshai_app")
+
+
+def key_at_rest(estate: Any) -> None:
+    estate.sh("cp -L /opt/tamshai/certs/mcp-hr/current/tls.key /var/backups/old.key")
+
+
+BREACHES = [
+    Breach("approle-ttl", "H1.a", "token_ttl is 7200", widen_ttl, phase("vault")),
+    Breach(
+        "approle-undeclared",
+        "H1.a",
+        "AppRole stranger exists",
+        stray_approle,
+        lambda e: e.vault("DELETE", "auth/approle/role/stranger"),
+    ),
+    Breach(
+        "secret-in-container-environment",
+        "H1.b",
+        "mcp-hr/CANARY in docker inspect of container",
+        secret_in_environment,
+        phase("services"),
+    ),
+    Breach(
+        "secret-in-file",
+        "H1.b",
+        "mcp-hr/CANARY in /root/.profile.local",
+        secret_in_file,
+        lambda e: e.sh("rm /root/.profile.local"),
+    ),
+    Breach(
+        "secret-in-arguments",
+        "H1.b",
+        "mcp-hr/CANARY in the arguments of process",
+        secret_in_arguments,
+        lambda e: e.sh("pkill -f '[t]ime.sleep.600. e2e-witness'"),
+    ),
+    Breach(
+        "secret-in-journal",
+        "H1.b",
+        "mcp-hr/CANARY in the journal",
+        secret_in_journal,
+        forget_journal,
+    ),
+    Breach(
+        "secret-id-alive",
+        "H1.c",
+        "a SecretID of mcp-hr is alive",
+        live_secret_id,
+        phase("services"),
+    ),
+    Breach(
+        "policy-widened",
+        "H1.d",
+        "mcp-gateway is not refused tamshai/data/mcp-hr",
+        open_neighbour,
+        close_neighbour,
+    ),
+    Breach(
+        "caller-admitted",
+        "H3.a",
+        "postgres -> mcp-hr is admitted instead of refused",
+        admit_everybody,
+        phase("services"),
+    ),
+    Breach(
+        "plaintext-port",
+        "H3.b",
+        "mcp-hr port 8080 answers plain HTTP",
+        plain_port,
+        lambda e: e.sh("docker restart -t 5 tamshai-mcp-hr-1 >/dev/null"),
+    ),
+    Breach("stale-certificate", "H3.c", "mcp-hr serves", stale_certificate, current_certificate),
+    Breach(
+        "certificate-copied-in",
+        "F1.a",
+        "was not issued by the estate's authority",
+        copied_certificate,
+        lambda e: e.sh("rm -r /opt/tamshai/certs/mcp-hr/versions/copied"),
+    ),
+    Breach(
+        "plaintext-login",
+        "F1.b",
+        "a plaintext login as tamshai_app is not refused",
+        plaintext_login,
+        phase("data"),
+    ),
+    Breach(
+        "development-vault",
+        "F2.a",
+        "BAO_DEV_ROOT_TOKEN_ID",
+        development_vault,
+        phase("vault"),
+    ),
+    Breach("audit-device-removed", "F2.c", "1 audit device(s)", one_device, phase("vault")),
+    Breach("bypass-rls", "H5.c", "BYPASSRLS", bypass_rls, enforce_rls),
+    Breach("right-granted", "H5.c", "pg_read_all_data", read_everything, read_own),
+    Breach(
+        "key-at-rest",
+        "W.b",
+        "key of mcp-hr in /var/backups/old.key",
+        key_at_rest,
+        lambda e: e.sh("rm /var/backups/old.key"),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", BREACHES, ids=lambda case: case.name)
+def test_a_broken_promise_is_seen_by_its_proof_alone(estate: Any, case: Breach) -> None:
+    case.breach(estate)
+    try:
+        broken = estate.broken()
+    finally:
+        case.repair(estate)
+    assert set(broken) == {case.proof}, broken
+    assert case.saying in broken[case.proof]
+
+
+def test_all_is_well_again(estate: Any) -> None:
+    assert estate.broken() == {}
+
+
+def test_the_broken_promise_fails_the_play_and_is_in_the_report(estate: Any) -> None:
+    bypass_rls(estate)
+    try:
+        made = estate.play("verify", "-e", '{"attest_only": ["H5.c", "F1.b"]}')
+    finally:
+        enforce_rls(estate)
+    assert made.rc != 0
+    assert "H5.c" in made.output
+    report = estate.report()
+    assert [p["id"] for p in report["proofs"] if p["status"] == "fail"] == ["H5.c"]
+    assert [p["id"] for p in report["proofs"] if p["status"] == "pass"] == ["F1.b"]
+    assert "promise is broken" in (estate.reports / "attest.html").read_text()

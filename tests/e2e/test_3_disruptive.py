@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Vault restarted, the host rebooted: what has to come back comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import SLICE
+
+pytestmark = [pytest.mark.drill, pytest.mark.slow]
+
+
+def test_every_promise_of_the_slice_holds(estate: Any) -> None:
+    found = estate.attest("-e", "attest_disruptive=true")
+    reasons = {name: proof["reason"] for name, proof in found.items() if proof["status"] == "fail"}
+    assert reasons == {}
+    assert {name for name, proof in found.items() if proof["status"] == "pass"} == SLICE
+    restart = found["F2.a"]["evidence"]["restart"]
+    assert restart["sealed_after"] is True
+    assert "tamshai/data/mcp-hr" in restart["compared"]
+    assert "sealed" in found["F2.d"]["evidence"]["timed_out"]["message"]
+    reboot = found["W.b"]["evidence"]["reboot"]
+    assert reboot["boot_before"] != reboot["boot_after"]
+    assert set(reboot["services"].values()) == {"healthy"}
+
+
+def test_a_settings_role_that_does_not_wait_is_seen(estate: Any) -> None:
+    broken = estate.broken("-e", "attest_disruptive=true", "-e", "vault_settings_wait=0")
+    assert set(broken) == {"F2.d"}, broken
+    assert "it gave up after" in broken["F2.d"]
+
+
+def test_nothing_is_left_of_the_disruption(estate: Any) -> None:
+    made = estate.phoenix()
+    assert made.changed == 0, made.output[-4000:]
