@@ -368,12 +368,14 @@ def _protection(cluster: Cluster, relation: Relation) -> tuple[str, str] | None:
 
 def _routine(database: Database, routine: Routine, reach: _Reach) -> Iterator[Finding]:
     """Functions that do more than their caller may."""
-    vias = [via for grantee in routine.executors if (via := reach.via(grantee)) is not None]
-    if not vias or routine.owner in reach.how:
+    ways = [
+        (via, grantee) for grantee in routine.executors if (via := reach.via(grantee)) is not None
+    ]
+    if not ways or routine.owner in reach.how:
         return
+    via, executor = ways[0]
     signature = f"{identifier(routine.schema)}.{identifier(routine.name)}({routine.arguments})"
     name = f"{routine.schema}.{routine.name}({routine.arguments})"
-    executor = next(g for g in routine.executors if reach.via(g) is not None)
     whom = identifier(executor) if executor else "PUBLIC"
     revoke = f"REVOKE EXECUTE ON ROUTINE {signature} FROM {whom}"
     reasons = _unsafe(database, routine, reach) if routine.definer else ""
@@ -384,7 +386,7 @@ def _routine(database: Database, routine: Routine, reach: _Reach) -> Iterator[Fi
         "function",
         name,
         database.name,
-        f"{vias[0]}; {what}",
+        f"{via}; {what}",
         revoke,
     )
     if reasons:
@@ -394,7 +396,7 @@ def _routine(database: Database, routine: Routine, reach: _Reach) -> Iterator[Fi
             "function",
             name,
             database.name,
-            f"{vias[0]}; {what}; {reasons}",
+            f"{via}; {what}; {reasons}",
             f"ALTER ROUTINE {signature} SET search_path = pg_catalog, pg_temp",
         )
 
