@@ -122,6 +122,12 @@ def test_any_change_is_noticed(store: Any, tree: Path, sealed: Path, change: str
     assert store.check(tree, sealed) == store.STALE
 
 
+def test_a_damaged_copy_is_noticed(store: Any, tree: Path, sealed: Path) -> None:
+    store.save(tree, sealed)
+    sealed.write_bytes(sealed.read_bytes()[:-1])
+    assert store.check(tree, sealed) == store.STALE
+
+
 def test_an_empty_tree_needs_no_copy(store: Any, tmp_path: Path, sealed: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert store.check(tmp_path / "empty", sealed) == 0
