@@ -26,7 +26,7 @@ CANARY = (
 
 def phase(name: str) -> Act:
     """Repair by running a phase again."""
-    return lambda estate: estate.phoenix("--tags", name, "--skip-tags", "verify")
+    return lambda estate: estate.phoenix("--skip-tags", "verify")
 
 
 def canary(estate: Any) -> str:

@@ -50,6 +50,7 @@ def secrets_where_they_belong(site: Site) -> Record:
     record.faults += sorted(leaks)
     record.note(
         looked_for=sorted(labels),
+        since=site.born_text(),
         files_read=found.read,
         file_systems=found.filesystems,
         swap_not_read=found.swaps,
@@ -150,13 +151,9 @@ def _reader(auth: dict[str, Any]) -> str:
 def limits(site: Site) -> dict[str, Any]:
     """Memory limits as declared, and whether this host's kernel holds them."""
     enforced = bool(site.info().get("MemoryLimit"))
-    declared = {
-        c.service: c.memory_limit for c in site.containers() if c.project == site.estate["project"]
-    }
     note = "" if enforced else "not enforced: the kernel gives this host no memory controller"
     return {
         "enforced": enforced,
         "note": note,
         "declared": {name: service["memory"] for name, service in sorted(site.services.items())},
-        "bytes_set": declared,
     }

@@ -60,11 +60,29 @@ def every_hop(site: Site) -> Record:
     for name, (accepted, answer) in offers.items():
         record.expect(not accepted, f"{name} accepts TLS 1.1: {answer}")
     record.note(
+        who_gets_in=_matrix(site, trials, hops),
         hops={trial[0]: result.as_dict() for trial, result in zip(trials, hops, strict=True)},
         tls_1_1={name: answer for name, (_, answer) in offers.items()},
         not_tried=skipped,
     )
     return record
+
+
+def _matrix(site: Site, trials: list[Trial], hops: list[Hop]) -> dict[str, dict[str, str]]:
+    """The same by caller and service; a caller with one login that works is in."""
+    outcomes: dict[str, dict[str, str]] = {}
+    for (name, _, _), result in zip(trials, hops, strict=True):
+        caller, _, rest = name.partition(" -> ")
+        service = rest.partition(" as ")[0]
+        row = outcomes.setdefault(caller, dict.fromkeys(site.services, "itself"))
+        if row[service] != ADMITTED:
+            row[service] = result.outcome
+    return {
+        name: row
+        if name in site.services
+        else {key: value for key, value in row.items() if value != "itself"}
+        for name, row in outcomes.items()
+    }
 
 
 def _old_tls(target: Target) -> tuple[bool, str]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
@@ -53,14 +52,8 @@ def fresh_certificates(site: Site) -> Record:
             "not_before": begin.isoformat(),
             "not_after": bundles.not_after(leaf).isoformat(),
         }
-    record.note(served=served, estate_made=_moment(born))
+    record.note(served=served, estate_made=site.born_text())
     return record
-
-
-def _moment(seconds: float) -> str:
-    if not seconds:
-        return "unknown: the file system keeps no birth times"
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat()
 
 
 def _silent(secured: Any, target: hop.Target) -> hop.Hop:

@@ -266,7 +266,8 @@ def _seen(rows: list[list[str | None]]) -> dict[str, Any]:
     if not rows:
         return {}
     user, encrypted, version, name = rows[0]
-    return {"server_sees": {"user": user, "ssl": encrypted == "t", "tls": version, "client": name}}
+    how = f"over {version}" if encrypted == "t" else "without TLS"
+    return {"server_sees": f"{user} {how}, certificate {name}"}
 
 
 _TALKS: dict[str, Callable[[ssl.SSLSocket, Target], Hop]] = {

@@ -269,7 +269,8 @@ def _columns(values: Iterable[Any]) -> list[str]:
         return []
     columns = list(dict.fromkeys(key for row in rows for key in row))
     flat = all(not isinstance(item, Mapping) for row in rows for item in row.values())
-    return columns if flat and len(columns) <= 8 else []
+    filled = sum(len(row) for row in rows) / (len(rows) * len(columns))
+    return columns if flat and len(columns) <= 8 and filled > 0.6 else []
 
 
 def _table(rows: Mapping[str, Any], columns: Sequence[str]) -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 import time
@@ -309,6 +310,12 @@ class Site:
         )
         text = done.stdout.strip()
         return float(text) if text.isdigit() else 0.0
+
+    def born_text(self) -> str:
+        """The same in RFC 3339."""
+        if not self.born():
+            return "unknown: the file system keeps no birth times"
+        return datetime.datetime.fromtimestamp(self.born(), datetime.UTC).isoformat()
 
     def secrets_file(self, agent: dict[str, Json]) -> Path:
         return Path(agent["run"]) / "secrets.json"
