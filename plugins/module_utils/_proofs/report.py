@@ -117,7 +117,7 @@ def _together(proof_id: str, title: str, results: Mapping[str, Report]) -> Repor
     }
 
 
-def counts(report: Report) -> dict[str, int]:
+def counts(report: Mapping[str, Any]) -> dict[str, int]:
     """How many proofs have which status."""
     found = Counter(proof["status"] for proof in report["proofs"])
     return {status: found.get(status, 0) for status in (PASS, FAIL, NOT_RUN)}
@@ -206,7 +206,7 @@ def as_junit(report: Report) -> bytes:
             output = ET.SubElement(case, "system-out")
             output.text = _xml(json.dumps(proof["evidence"], indent=1, ensure_ascii=False))
     ET.indent(suite)
-    return ET.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+    return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def _xml(text: str) -> str:
