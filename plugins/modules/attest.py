@@ -85,6 +85,12 @@ options:
     type: list
     elements: dict
     default: []
+  others:
+    description:
+      - Names of C(policies) and of C(approles) that are declared besides the estate's own.
+      - Any other that exists is a fault.
+    type: dict
+    default: {}
   operator_certificate:
     description: The operator's client certificate in PEM, to try the operator's own hops with.
     type: str
@@ -233,6 +239,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "token": {"type": "str", "no_log": True},
     "issued": {"type": "list", "elements": "dict", "default": []},
     "allow": {"type": "list", "elements": "dict", "default": []},
+    "others": {"type": "dict", "default": {}},
     "operator_certificate": {"type": "str"},
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
@@ -250,6 +257,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         token=params["token"] or "",
         index=params["issued"],
         allow=params["allow"],
+        others=params["others"],
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
         disruptive=params["disruptive"],

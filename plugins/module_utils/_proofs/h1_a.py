@@ -21,6 +21,7 @@ _BUILT_IN = frozenset({"default", "root", "default-ceiling"})
 
 # Policies of those who are no services: the operator who reconciles, the host that asks for wraps.
 _STAFF = frozenset({"operator", "host"})
+_KIND = {**dict.fromkeys(_BUILT_IN, "built in"), **dict.fromkeys(_STAFF, "staff")}
 
 _COMPARED = (
     "token_policies",
@@ -52,11 +53,12 @@ def _policies(site: Site, record: Record) -> dict[str, str]:
     for name in sorted(declared.keys() & present):
         text = vault.read(f"sys/policies/acl/{name}", token).get("policy", "")
         record.expect(text == declared[name], f"policy {name} is not the declared text")
-    for name in sorted(present - declared.keys() - _BUILT_IN - _STAFF):
+    known = {*_BUILT_IN, *_STAFF, *site.inputs.others.get("policies", [])}
+    for name in sorted(present - declared.keys() - known):
         record.expect(False, f"policy {name} exists and nobody declared it")
     return {
-        name: "declared" if name in declared else "built in" if name in _BUILT_IN else "staff"
-        for name in sorted(present)
+        name: "declared" if name in declared else _KIND.get(name, "declared besides the estate")
+        for name in sorted(present & {*declared, *known})
     }
 
 
@@ -66,7 +68,7 @@ def _approles(site: Site, record: Record) -> dict[str, Any]:
     declared = {role["name"]: role for role in site.estate["approles"]}
     for name in sorted(declared.keys() - present):
         record.expect(False, f"AppRole {name} does not exist")
-    for name in sorted(present - declared.keys()):
+    for name in sorted(present - declared.keys() - {*site.inputs.others.get("approles", [])}):
         record.expect(False, f"AppRole {name} exists and nobody declared it")
     seen: dict[str, Any] = {}
     for name in sorted(declared.keys() & present):

@@ -81,7 +81,8 @@ def _merge(hosts: Mapping[str, HostResult]) -> list[Report]:
 
 def _by_id(result: HostResult) -> dict[str, Report]:
     given = {proof["id"]: proof for proof in result.get("proofs") or []}
-    problem = str(result.get("problem") or "the host gave no result for it")
+    # A module that failed left its message.
+    problem = str(result.get("msg") or result.get("problem") or "the host gave no result for it")
     return {
         entry.id: given.get(entry.id)
         or {

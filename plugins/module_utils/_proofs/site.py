@@ -47,6 +47,7 @@ class Inputs:
     :arg token: An operator's token, which reads the Vault's settings.
     :arg index: The control node's list of the certificates that its CA has issued.
     :arg allow: What database logins may do, as module pg_privileges takes it.
+    :arg others: Names of ``policies`` and ``approles`` that are declared besides the estate's.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
     :arg disruptive: Whether restarts were allowed in this run.
@@ -58,6 +59,7 @@ class Inputs:
     token: str = ""
     index: list[dict[str, Json]] = field(default_factory=list)
     allow: list[dict[str, Json]] = field(default_factory=list)
+    others: dict[str, list[str]] = field(default_factory=dict)
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
     disruptive: bool = False

@@ -55,6 +55,11 @@ def test_a_host_without_a_result_proves_nothing() -> None:
     assert made["started"] == NOW
 
 
+def test_a_module_that_failed_says_why() -> None:
+    made = build({"vps1": {"failed": True, "msg": "no such proof: H9.z", "problem": "x"}})
+    assert status(made, "H1.a") == ("not run", "no such proof: H9.z")
+
+
 def test_of_several_hosts_the_worst_counts(results: Results) -> None:
     made = build({"a": results(), "b": results(H1_a="gone"), "c": {"problem": "unreachable"}})
     assert status(made, "H1.a") == ("fail", "b: gone")

@@ -78,6 +78,15 @@ def test_settings_that_are_missing_or_too_many(stage: Any) -> None:
     ]
 
 
+def test_what_is_declared_besides_the_estate_is_no_stranger(restaged: Callable[..., Any]) -> None:
+    stage = restaged(others={"policies": ["auditors"], "approles": ["collector"]})
+    stage.vault.policies["auditors"] = "x"
+    stage.vault.roles["collector"] = {}
+    result = stage.prove("H1.a")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["policies"]["auditors"] == "declared besides the estate"
+
+
 def test_without_an_operator_nothing_is_known(restaged: Callable[..., Any]) -> None:
     status, reason = told(restaged(token="").prove("H1.a"))
     assert status == "fail"
