@@ -24,6 +24,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import Field
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import AppRoles
 from ansible_collections.tamshai.phoenix.plugins.modules import (
+    vault_approle,
     vault_config,
     vault_init,
     vault_kv,
@@ -393,6 +394,74 @@ class TestConfig:
         finally:
             restarter.join()
         assert result["counts"] == {"created": 300}
+
+
+class TestAppRole:
+    def manage(self, server: OpenBao, *, check: bool = False, **more: Any) -> dict[str, Any]:
+        at = server.arguments(token=server.root_token)
+        return run_module(vault_approle, check=check, **at, name="Cycle", **more)
+
+    def login(self, server: OpenBao, secret_id: str) -> str:
+        result = run_module(
+            vault_login,
+            **server.arguments(),
+            auth_method="approle",
+            auth_role_id="cycle-role-id",
+            auth_secret_id=secret_id,
+        )
+        return str(result.get("state") or f"{result['vault_error']}: {result['msg']}")
+
+    def test_a_role_and_the_life_of_its_secret_ids(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        role = {"role_id": "cycle-role-id", "secret_id_num_uses": 1, "token_type": "service"}
+        assert self.manage(server, check=True, **role)["verdict"] == "created"
+        assert self.manage(server, **role)["verdict"] == "created"
+        assert self.manage(server, **role)["changed"] is False
+
+        wrapped = self.manage(server, **role, secret_id_issue={"wrap_ttl": "60s"})["issued"]
+        assert "secret_id" not in wrapped
+        with server.client(token=wrapped["wrapping_token"]) as client:
+            unwrapped = client.hvac.sys.unwrap()["data"]
+        assert unwrapped["secret_id_accessor"] == wrapped["accessor"]
+        plain = self.manage(server, **role, secret_id_issue={"plain": True})["issued"]
+        newest = self.manage(
+            server,
+            **role,
+            secret_id_issue={
+                "plain": True,
+                "ttl": "5m",
+                "cidr_list": ["127.0.0.0/8"],
+                "metadata": {"asked_by": HOSTILE},
+            },
+        )["issued"]
+
+        listed = self.manage(server, **role, secret_id_list=True)
+        assert listed["changed"] is False
+        assert len(listed["secret_ids"]) == 3
+        about = listed["secret_ids"][0]
+        assert about["accessor"] == newest["accessor"]
+        assert about["metadata"] == {"asked_by": HOSTILE}
+        assert about["secret_id_ttl"] == 300
+        for secret in (unwrapped["secret_id"], plain["secret_id"], newest["secret_id"]):
+            assert secret not in json.dumps(listed)
+
+        foreseen = self.manage(server, check=True, **role, secret_id_keep=1)
+        done = self.manage(server, **role, secret_id_keep=1)
+        assert foreseen["destroyed"] == done["destroyed"]
+        assert set(done["destroyed"]) == {wrapped["accessor"], plain["accessor"]}
+        assert self.login(server, unwrapped["secret_id"]).startswith("refused")
+        assert self.login(server, newest["secret_id"]) == "ready"
+        # It had one use: nothing is left, and nothing is there to destroy.
+        again = self.manage(server, **role, secret_id_list=True, secret_id_keep=0)
+        assert (again["changed"], again["secret_ids"], again["destroyed"]) == (False, [], [])
+        gone = self.manage(server, **role, secret_id_destroy=[newest["accessor"]])
+        assert gone["changed"] is False
+
+        assert self.manage(server, **role, secret_id_tidy=True)["changed"] is True
+        assert self.manage(server, state="absent")["verdict"] == "deleted"
+        assert self.manage(server, state="absent")["changed"] is False
+        assert root.read("auth/approle/role/cycle") is None
 
 
 class TestKv:

@@ -23,6 +23,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.answers imp
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options import connection_spec
 from ansible_collections.tamshai.phoenix.plugins.modules import (
+    vault_approle,
     vault_config,
     vault_init,
     vault_kv,
@@ -350,6 +351,56 @@ class TestConfig:
         result = run(vault_config, token="t0ken", approles=[{"name": "a", "token_tll": 1}])
         assert "token_tll" in result["msg"]
         assert wire.calls == []
+
+
+class TestAppRole:
+    ROLE = "auth/approle/role/a"
+
+    @pytest.fixture(autouse=True)
+    def _role(self, wire: Wire) -> None:
+        wire.on("GET", self.ROLE, {"data": {"token_ttl": 60}})
+        wire.on("LIST", "auth/approle/role", {"data": {"keys": ["a"]}})
+
+    def test_a_wrapped_secret_id(self, wire: Wire) -> None:
+        wrap = {"token": "s.wrap-token", "accessor": "w", "wrapped_accessor": "x", "ttl": 300}
+        wire.on("POST", f"{self.ROLE}/secret-id", {"wrap_info": wrap})
+        issue = {"wrap_ttl": "5m", "ttl": "10m", "num_uses": 1, "metadata": {"b": "2", "a": "1"}}
+        result = run(vault_approle, token="t0ken", name="a", secret_id_issue=issue)
+        body = {"ttl": "10m", "num_uses": 1, "metadata": '{"a": "1", "b": "2"}'}
+        assert wire.writes() == [("POST", f"{self.ROLE}/secret-id", body)]
+        assert result["issued"]["wrapping_token"] == "s.wrap-token"
+        assert result["issued"]["accessor"] == "x"
+
+    def test_check_mode_mints_nothing(self, wire: Wire) -> None:
+        issue = {"wrap_ttl": "5m"}
+        result = run(vault_approle, check=True, token="t0ken", name="a", secret_id_issue=issue)
+        assert (result["changed"], "issued" in result) == (True, False)
+        assert wire.writes() == []
+
+    def test_in_clear_only_where_allowed(self, wire: Wire) -> None:
+        result = run(vault_approle, token="t0ken", name="a", secret_id_issue={})
+        assert "in clear" in result["msg"]
+        assert wire.calls == []
+
+    def test_the_newest_stay(self, wire: Wire) -> None:
+        wire.on("LIST", f"{self.ROLE}/secret-id", {"data": {"keys": ["old", "new", "mid"]}})
+        described = [{"data": {"creation_time": f"2026-01-0{day}"}} for day in (1, 3, 2)]
+        wire.on("POST", f"{self.ROLE}/secret-id-accessor/lookup", *described)
+        result = run(vault_approle, token="t0ken", name="a", secret_id_keep=1)
+        assert result["destroyed"] == ["mid", "old"]
+        destroyed = [c[2] for c in wire.writes() if c[1].endswith("/destroy")]
+        assert destroyed == [{"secret_id_accessor": "mid"}, {"secret_id_accessor": "old"}]
+
+    def test_destroying_what_is_not_there_is_no_change(self, wire: Wire) -> None:
+        wire.on("LIST", f"{self.ROLE}/secret-id", {"data": {"keys": ["other"]}})
+        result = run(vault_approle, token="t0ken", name="a", secret_id_destroy=["gone"])
+        assert result["changed"] is False
+
+    @pytest.mark.parametrize("check", [False, True])
+    def test_absent(self, wire: Wire, check: bool) -> None:
+        result = run(vault_approle, check=check, token="t0ken", name="A", state="absent")
+        assert (result["changed"], result["verdict"]) == (True, "deleted")
+        assert wire.writes() == ([] if check else [("DELETE", self.ROLE, None)])
 
 
 class TestKv:
