@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,13 @@ PLAYBOOK = f"""
   vars: {{phoenix_phase: {{name: slow, budget: 1}}}}
   tasks:
     - name: Take a nap
-      ansible.builtin.command: "sleep {{{{ nap | default(0) }}}}"
+      ansible.builtin.command:
+        argv:
+          - sh
+          - -c
+          - touch nap-$0; exec sleep $1
+          - "{{{{ inventory_hostname }}}}"
+          - "{{{{ nap | default(0) }}}}"
       changed_when: false
 
 - name: Phase last
@@ -149,6 +156,16 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def start_and_wait_for_the_nap(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a run; it comes back when both hosts nap, so no worker is being forked."""
+        process = self.start("-e", "nap=90", *arguments)
+        deadline = time.monotonic() + 60
+        while not all((self.path / f"nap-{host}").exists() for host in "ab"):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process
 
     def report(self, name: str = "phases.json") -> dict[str, Any]:
         path = self.path / "build" / "report" / name
@@ -343,11 +360,7 @@ def test_a_report_that_cannot_be_written_is_a_warning(project: Project) -> None:
 def test_an_interrupted_run_leaves_its_report(
     project: Project, number: int, verbosity: list[str]
 ) -> None:
-    process = project.start("-e", "nap=90", *verbosity)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "slow: begins" in line:
-            break
+    process = project.start_and_wait_for_the_nap(*verbosity)
     process.send_signal(number)
     rest, _none = process.communicate(timeout=60)
     assert process.returncode != 0
@@ -363,13 +376,9 @@ def test_an_interrupted_run_leaves_its_report(
 
 
 def test_a_killed_run_leaves_what_it_had(project: Project) -> None:
-    process = project.start("-e", "nap=5")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "slow: begins" in line:
-            break
+    process = project.start_and_wait_for_the_nap()
     process.kill()
-    process.communicate(timeout=60)
+    process.wait(timeout=60)
     report = project.report()
     assert report["running"]["name"] == "slow"
     assert states(report) == {"one": "ok", "Not a phase": "ok", "empty": "skipped"}
