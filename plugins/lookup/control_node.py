@@ -6,16 +6,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import stat
-from pathlib import Path
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-from ansible.release import __version__ as ansible_version
-
 DOCUMENTATION = r"""
 name: control_node
 author: tamshai.phoenix contributors (@tamshai)
@@ -47,6 +37,16 @@ _list:
   type: list
   elements: dict
 """
+
+import importlib.metadata
+import os
+import platform
+import stat
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible.release import __version__ as ansible_version
 
 _LIBRARIES = ("cryptography",)
 

@@ -194,6 +194,39 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.files import
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 
+_OWNER: dict[str, Any] = {
+    "owner": {"type": "str", "default": "root"},
+    "group": {"type": "str", "default": "root"},
+}
+_DIRECTORY: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "mode": {"type": "str", "default": "0755"},
+    **_OWNER,
+}
+_FILE: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str"},
+    "secret_content": {"type": "str", "no_log": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "mode": {"type": "str", "default": "0644"},
+    **_OWNER,
+    "validate": {"type": "list", "elements": "str", "default": []},
+    "unvalidated": {"type": "bool", "default": False},
+    "apply": {"type": "str", "default": ""},
+}
+_APPLY: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "command": {"type": "list", "elements": "str", "required": True},
+    "unit": {"type": "str", "default": ""},
+    "timeout": {"type": "int", "default": 60},
+}
+ARGUMENT_SPEC: dict[str, Any] = {
+    "directories": {"type": "list", "elements": "dict", "default": [], "options": _DIRECTORY},
+    "files": {"type": "list", "elements": "dict", "default": [], "options": _FILE},
+    "apply": {"type": "list", "elements": "dict", "default": [], "options": _APPLY},
+    "pending": {"type": "path", "default": "/var/lib/tamshai/pending"},
+}
+
 
 def _mode(thing: dict[str, Any]) -> int:
     if not re.fullmatch(r"[0-7]{3,4}", thing["mode"]):
@@ -245,46 +278,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     """Entry point."""
-    owner = {
-        "owner": {"type": "str", "default": "root"},
-        "group": {"type": "str", "default": "root"},
-    }
-    directory = {
-        "path": {"type": "path", "required": True},
-        "mode": {"type": "str", "default": "0755"},
-        **owner,
-    }
-    file = {
-        "path": {"type": "path", "required": True},
-        "content": {"type": "str"},
-        "secret_content": {"type": "str", "no_log": True},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "mode": {"type": "str", "default": "0644"},
-        **owner,
-        "validate": {"type": "list", "elements": "str", "default": []},
-        "unvalidated": {"type": "bool", "default": False},
-        "apply": {"type": "str", "default": ""},
-    }
-    apply = {
-        "name": {"type": "str", "required": True},
-        "command": {"type": "list", "elements": "str", "required": True},
-        "unit": {"type": "str", "default": ""},
-        "timeout": {"type": "int", "default": 60},
-    }
-    run(
-        {
-            "directories": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": directory,
-            },
-            "files": {"type": "list", "elements": "dict", "default": [], "options": file},
-            "apply": {"type": "list", "elements": "dict", "default": [], "options": apply},
-            "pending": {"type": "path", "default": "/var/lib/tamshai/pending"},
-        },
-        work,
-    )
+    run(ARGUMENT_SPEC, work)
 
 
 if __name__ == "__main__":

@@ -116,11 +116,18 @@ host:
       type: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._host.facts import gather
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "disks": {"type": "list", "elements": "path", "default": ["/"]},
+    "control_time": {"type": "float"},
+}
 
 
 def work(module: AnsibleModule) -> Result:
@@ -130,13 +137,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     """Entry point."""
-    run(
-        {
-            "disks": {"type": "list", "elements": "path", "default": ["/"]},
-            "control_time": {"type": "float"},
-        },
-        work,
-    )
+    run(ARGUMENT_SPEC, work)
 
 
 if __name__ == "__main__":

@@ -86,10 +86,22 @@ changes:
       type: str
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.units import Unit, Units
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
+
+_UNIT: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "started": {"type": "bool"},
+    "enabled": {"type": "bool"},
+    "optional": {"type": "bool", "default": False},
+}
+ARGUMENT_SPEC: dict[str, Any] = {
+    "units": {"type": "list", "elements": "dict", "required": True, "options": _UNIT}
+}
 
 
 def work(module: AnsibleModule) -> Result:
@@ -105,16 +117,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     """Entry point."""
-    unit = {
-        "name": {"type": "str", "required": True},
-        "started": {"type": "bool"},
-        "enabled": {"type": "bool"},
-        "optional": {"type": "bool", "default": False},
-    }
-    run(
-        {"units": {"type": "list", "elements": "dict", "required": True, "options": unit}},
-        work,
-    )
+    run(ARGUMENT_SPEC, work)
 
 
 if __name__ == "__main__":
