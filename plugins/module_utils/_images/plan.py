@@ -20,7 +20,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["RecipeError", "dockerfile", "plan_images"]
+__all__ = ["RecipeError", "dockerfile", "files_below", "plan_images"]
 
 TAG_LENGTH = 16
 
@@ -210,11 +210,12 @@ def _inputs(name: str, recipe: Mapping[str, Any], root: Path) -> dict[str, str]:
         source = root / path
         if not source.exists():
             raise RecipeError(f"{where}: there is no {path} in {root}")
-        result |= {str(file.relative_to(root)): _digest(file) for file in _walk(source)}
+        result |= {str(file.relative_to(root)): _digest(file) for file in files_below(source)}
     return result
 
 
-def _walk(source: Path) -> list[Path]:
+def files_below(source: Path) -> list[Path]:
+    """The files that count of a file or folder: not what Python leaves behind."""
     if source.is_file():
         return [source]
     return sorted(
