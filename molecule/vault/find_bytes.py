@@ -14,9 +14,11 @@ def main() -> int:
     needle = Path(sys.argv[1]).read_bytes()
     found = []
     for place in sys.argv[2:]:
-        for path in Path(place).rglob("*"):
-            if path.is_file() and not path.is_symlink() and needle in path.read_bytes():
-                found.append(str(path))
+        found += [
+            str(path)
+            for path in Path(place).rglob("*")
+            if path.is_file() and not path.is_symlink() and needle in path.read_bytes()
+        ]
     print("\n".join(found))
     return 1 if found else 0
 

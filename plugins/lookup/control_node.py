@@ -51,7 +51,7 @@ from ansible.release import __version__ as ansible_version
 _LIBRARIES = ("cryptography",)
 
 
-class LookupModule(LookupBase):  # type: ignore[misc]
+class LookupModule(LookupBase):
     """What Ansible looks for in this file."""
 
     def run(

@@ -56,7 +56,7 @@ def write_atomic(
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(name, target)
+        Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
@@ -66,10 +66,8 @@ def write_atomic(
 def symlink_atomic(target: str, link: str | Path) -> None:
     """Point a symbolic link to a target by one rename."""
     place = Path(link)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{place.name}.", dir=place.parent
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}.", dir=place.parent) as folder:
         fresh = Path(folder) / place.name
         fresh.symlink_to(target)
-        os.replace(fresh, place)
+        fresh.replace(place)
     fsync_directory(place.parent)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
     PhoenixError,
 )

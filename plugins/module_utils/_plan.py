@@ -110,7 +110,4 @@ def _document(changes: list[Change], side: str) -> str:
     if not shown:
         return ""
     # JSON, since a bare host has no YAML library for Python.
-    return (
-        json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False, default=str)
-        + "\n"
-    )
+    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n"

@@ -20,9 +20,7 @@ MIN_LENGTH = 4
 
 def redact(text: str, secrets: Iterable[str]) -> str:
     """Replace each of the secrets in a text, the longest first, so that none shows in part."""
-    for secret in sorted(
-        {s for s in secrets if len(s) >= MIN_LENGTH}, key=len, reverse=True
-    ):
+    for secret in sorted({s for s in secrets if len(s) >= MIN_LENGTH}, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
 

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils import _files, _module
 from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import human, seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
@@ -25,8 +28,6 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import (
     redact,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
-from hypothesis import given
-from hypothesis import strategies as st
 
 HOSTILE = "a'b\"c$d`e\\f#g%h{{i}}<j>&k!:/@ ü"
 
@@ -155,7 +156,7 @@ class TestFiles:
     def test_a_link_is_swapped_in_place(self, tmp_path: Path) -> None:
         _files.symlink_atomic("versions/1", tmp_path / "current")
         _files.symlink_atomic("versions/2", tmp_path / "current")
-        assert os.readlink(tmp_path / "current") == "versions/2"
+        assert (tmp_path / "current").readlink() == Path("versions/2")
         assert [p.name for p in tmp_path.iterdir()] == ["current"]
 
     def test_a_missing_file_is_none(self, tmp_path: Path) -> None:
