@@ -22,6 +22,7 @@ description:
     SecretID itself is never seen outside of the agent and Vault.
   - Destroys SecretIDs of these roles that were issued and never delivered, as an interrupted run
     may leave them.
+  - Stops and disables the agent of a service that is no longer declared, and erases its secrets.
   - A wrapping token that was spent before its agent used it is an alarm, in RV(alarms), in a
     warning and in the journal; the agent gets a new one.
 options:
@@ -154,7 +155,7 @@ changes:
       description: The service, or the role and the accessor.
       type: str
     action:
-      description: One of C(bootstrap) and C(destroy).
+      description: One of C(bootstrap), C(retire) and C(destroy).
       type: str
     note:
       description: Why.

@@ -212,7 +212,7 @@ def test_every_agent_is_bootstrapped_in_one_call_and_the_next_changes_nothing(
 def test_prediction_changes_nothing(world: World) -> None:
     zero = world.zero()
     assert zero.plan.changed
-    assert not [call for call in world.supervisor.calls if call[1] != "show"]
+    assert {call[1] for call in world.supervisor.calls} == {"show", "list-units"}
     assert not world.alive("alpha")
     assert not Path(world.agent("alpha").wrap_file).exists()
 

@@ -111,6 +111,7 @@ class Host:
         self.entered = 0.0
         self.commands: list[list[str]] = []
         self.works = True
+        self.others: list[str] = []
         self.spends = True
 
     def render(self, values: dict[str, str] | None = None, mode: int = 0o400) -> None:
@@ -131,6 +132,8 @@ class Host:
                 f"ActiveEnterTimestampMonotonic={int(self.entered * 1e6)}\n"
                 f"FragmentPath={self.folder}/unit.service\nDropInPaths=\n"
             )
+        if command[1] == "list-units":
+            return 0, "\n".join(f"{unit} loaded active running x" for unit in self.others)
         if command[1] == "start" and self.works:
             self.well()
             self.entered = time.monotonic()
@@ -167,7 +170,7 @@ def test_agent_that_is_well_is_left_alone(host: Host) -> None:
     zero = host.zero()
     assert not zero.read().changed
     zero.act()
-    assert [command[0] for command in host.commands] == ["show"]
+    assert [command[0] for command in host.commands] == ["show", "list-units"]
     assert host.server.issued == 0
 
 
@@ -209,7 +212,7 @@ def test_bootstrap_stops_delivers_starts_and_proves(host: Host) -> None:
     zero = host.zero()
     zero.read()
     zero.act()
-    verbs = [command[0] for command in host.commands if command[0] != "show"]
+    verbs = [c[0] for c in host.commands if c[0] not in ("show", "list-units")]
     assert verbs == ["stop", "reset-failed", "start"]
     assert zero.proofs == [
         {"service": "hr", "accessor": "accessor-1", "accessor_gone": True, "refused": True}
@@ -303,6 +306,20 @@ def test_strays_are_destroyed_and_one_that_is_gone_meanwhile_is_fine(host: Host)
         zero.act()
     host.server.accessors.clear()
     zero.act()
+
+
+def test_agent_of_a_service_that_is_gone_is_retired(host: Host) -> None:
+    host.well()
+    host.others = ["tamshai-agent@hr.service", "tamshai-agent@old-hr.service"]
+    left = [host.folder / "old-hr.json"]
+    left[0].write_text("{}")
+    zero = host.zero()
+    assert [(c.action, c.name) for c in zero.read()] == [("retire", "old-hr")]
+    zero.act()
+    assert ["disable", "--now", "tamshai-agent@old-hr.service"] in host.commands
+    assert not left[0].exists()
+    assert Path(host.agent.secrets_file).exists(), "not the one of a service that stays"
+    assert host.server.issued == 0
 
 
 def test_nothing_to_do_without_agents(tmp_path: Path) -> None:
