@@ -108,7 +108,7 @@ def plain_port(estate: Any) -> None:
 
 def stale_certificate(estate: Any) -> None:
     """A new bundle that the service was not told about."""
-    estate.phoenix("--tags", "trust", "-e", "pki_renew=true")
+    estate.phoenix("--skip-tags", "verify", "-e", "pki_renew=true")
     estate.sh(
         "cd /opt/tamshai/certs/mcp-hr; readlink current > /dev/shm/now;"
         " ln -sfn versions/$(ls versions | grep -v $(basename $(cat /dev/shm/now)) | head -1)"
@@ -134,7 +134,8 @@ def copied_certificate(estate: Any) -> None:
 def plaintext_login(estate: Any) -> None:
     estate.sh(
         "f=/opt/tamshai/postgres/config/pg_hba.conf; cp -p $f /dev/shm/hba;"
-        " { echo 'host tamshai_hr tamshai_app samenet scram-sha-256'; cat /dev/shm/hba; } > $f"
+        " sed '0,/reject/s/.*reject/host tamshai_hr tamshai_app samenet scram-sha-256\\n&/'"
+        " /dev/shm/hba > $f; grep -q '^host tamshai_hr' $f"
     )
     estate.psql("SELECT pg_reload_conf()")
 

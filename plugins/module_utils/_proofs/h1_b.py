@@ -21,9 +21,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     Record,
     proof,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import PURPOSE, Site
 
 __all__ = ["secrets_where_they_belong"]
+
+# What the proof of paths reads, to see whether it can; what it should not be able to is its own.
+_OURSELVES = "the proofs"
 
 
 @proof("H1.b", bound=120)
@@ -116,7 +119,7 @@ def _readers(site: Site, record: Record) -> dict[str, Any]:
         for source in agent["secrets"].values():
             allowed.setdefault(_path(site, source), set()).add(f"AppRole {agent['approle']}")
     for path, who in readers.items():
-        for reader in sorted(who.keys() - allowed.get(path, set())):
+        for reader in sorted(who.keys() - allowed.get(path, set()) - {_OURSELVES}):
             record.expect(False, f"{path} was read by {reader}")
     return readers
 
@@ -144,7 +147,10 @@ def _reads(site: Site) -> Iterator[tuple[str, str]]:
 
 
 def _reader(auth: dict[str, Any]) -> str:
-    role = (auth.get("metadata") or {}).get("role_name")
+    metadata = auth.get("metadata") or {}
+    if metadata.get(PURPOSE) == "attest":
+        return _OURSELVES
+    role = metadata.get("role_name")
     return f"AppRole {role}" if role else str(auth.get("display_name") or "somebody unnamed")
 
 

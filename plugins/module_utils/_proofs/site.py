@@ -31,10 +31,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi i
     VaultApi,
 )
 
-__all__ = ["Admission", "Inputs", "Secret", "Site"]
+__all__ = ["PURPOSE", "Admission", "Inputs", "Secret", "Site"]
 
 Json = Any
 
+PURPOSE = "purpose"
+"""Key of a SecretID's metadata; ``attest`` marks those of the proofs."""
 _WRAP_TTL = "60s"
 _MOMENT = 3.0
 
@@ -267,7 +269,8 @@ class Site:
         issued = vault.request(
             "PUT",
             f"auth/approle/role/{name}/secret-id",
-            {},
+            # Goes with the token into the audit log, and only an issuer of SecretIDs can say it.
+            {"metadata": json.dumps({PURPOSE: "attest"})},
             token=self.host_token(),
             wrap_ttl=_WRAP_TTL,
         )

@@ -64,8 +64,12 @@ def read(path: str, role: str = "", name: str = "approle", **more: Any) -> bytes
     return json.dumps(entry).encode() + b"\n"
 
 
+PROBE = read("tamshai/data/mcp-hr", "mcp-gateway").replace(
+    b'"role_name"', b'"purpose": "attest", "role_name"'
+)
 READS = (
-    read("tamshai/data/mcp-gateway", "mcp-gateway")
+    PROBE
+    + read("tamshai/data/mcp-gateway", "mcp-gateway")
     + read("tamshai/data/mcp-hr", "mcp-hr")
     + read("database/static-creds/tamshai-app", "mcp-hr")
     + read("tamshai/data/mcp-hr", "mcp-gateway", error="permission denied")
@@ -108,7 +112,10 @@ def test_secrets_where_they_belong_pass(delivered: Any) -> None:
     assert told(result) == ("pass", "")
     seen = result["evidence"]
     assert seen["delivered"]["mcp-hr"]["file_system"] == "tmpfs"
-    assert seen["readers"]["tamshai/data/mcp-hr"] == {"AppRole mcp-hr": 1}
+    assert seen["readers"]["tamshai/data/mcp-hr"] == {
+        "the proofs": 1,
+        "AppRole mcp-hr": 1,
+    }
     assert "mcp-hr/POSTGRES_PASSWORD" in seen["looked_for"]
     assert "mcp-hr/POSTGRES_USER" not in seen["looked_for"]
     assert seen["memory_limits"]["note"].startswith("not enforced")
