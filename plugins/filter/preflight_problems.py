@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.plain import (
     plain,
     plain_inputs,
+    plain_secrets,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._host.preflight import find
 
@@ -29,7 +30,7 @@ options:
   _input:
     description:
       - What was seen, with the keys C(estate), C(secrets), C(images), C(passphrase), C(state_dir),
-        C(control), C(found), C(unreachable), C(ssh) and C(limits), as role
+        C(control), C(tried), C(found), C(unreachable), C(ssh) and C(limits), as role
         P(tamshai.phoenix.preflight#role) puts them together.
     type: dict
     required: true
@@ -58,29 +59,25 @@ _value:
 
 def preflight_problems(seen: Any, host: str) -> list[str]:
     """Every problem of one host."""
-    known = {key: plain(seen[key]) for key in seen if key not in ("estate", "secrets")}
+    apart = ("estate", "secrets", "tried")
+    known = {key: plain(seen[key]) for key in seen if key not in apart}
+    known["tried"] = _outcomes(plain(seen["tried"]))
     known["estate"] = plain_inputs(seen["estate"])
-    known["secrets"] = _secrets(seen["secrets"])
+    known["secrets"] = plain_secrets(seen["secrets"])
     return find(str(host), known)
 
 
-def _secrets(secrets: Any) -> Any:
-    """Secrets, each with its value or why there is none: one bad template hides no other secret."""
-    if isinstance(secrets, str) or not hasattr(secrets, "__iter__") or isinstance(secrets, Mapping):
-        return plain(secrets)
-    result = []
-    for secret in secrets:
-        if not isinstance(secret, Mapping):
-            result.append(plain(secret))
-            continue
-        row = plain(secret, without=frozenset({"value"}))
-        try:
-            row["value"] = plain(secret.get("value"))
-        except Exception as error:  # noqa: BLE001 - whatever templating raises
-            # The words of the error may quote a value: its kind has to do.
-            row["error"] = f"look at its template ({type(error).__name__})"
-        result.append(row)
-    return result
+def _outcomes(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each attempt with a secret, as the uri module returned it, what holds no secret."""
+    return [
+        {
+            "index": result["attempt"]["index"],
+            "url": result["attempt"]["url"],
+            "wanted": result["attempt"]["status"],
+            "status": result.get("status", -1),
+        }
+        for result in results
+    ]
 
 
 class FilterModule:

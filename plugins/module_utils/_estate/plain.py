@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["plain", "plain_inputs"]
+__all__ = ["plain", "plain_inputs", "plain_secrets"]
 
 
 def plain(value: Any, *, without: frozenset[str] = frozenset()) -> Any:
@@ -44,3 +44,22 @@ def plain_inputs(inputs: Any) -> Any:
         plain(key): plain(inputs[key], without=values if key == "secrets" else frozenset())
         for key in inputs
     }
+
+
+def plain_secrets(secrets: Any) -> Any:
+    """Secrets, each with its value or why there is none: one bad template hides no other secret."""
+    if isinstance(secrets, str) or not hasattr(secrets, "__iter__") or isinstance(secrets, Mapping):
+        return plain(secrets)
+    result = []
+    for secret in secrets:
+        if not isinstance(secret, Mapping):
+            result.append(plain(secret))
+            continue
+        row = plain(secret, without=frozenset({"value"}))
+        try:
+            row["value"] = plain(secret.get("value"))
+        except Exception as error:  # noqa: BLE001 - whatever templating raises
+            # The words of the error may quote a value: its kind has to do.
+            row["error"] = f"look at its template ({type(error).__name__})"
+        result.append(row)
+    return result

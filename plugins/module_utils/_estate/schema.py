@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "AUTHENTICATE",
     "DATABASE",
     "ESTATE",
     "PRINCIPALS",
@@ -49,7 +50,7 @@ class Field:
     unique: bool = True
     """No entry of the list may appear twice."""
     fields: dict[str, Field] | None = None
-    """The entries of the list are themselves declarations with these keys."""
+    """The value, or each entry of the list, is itself a declaration with these keys."""
 
 
 def _text(pattern: str, meaning: str, longest: int = 255) -> Check:
@@ -113,6 +114,16 @@ def _environment(value: Any) -> str:
         if not isinstance(text, str) or "\0" in text:
             return meaning
     return ""
+
+
+def _headers(value: Any) -> str:
+    if isinstance(value, dict) and all(
+        isinstance(part, str) and part.isascii() and part.isprintable()
+        for pair in value.items()
+        for part in pair
+    ):
+        return ""
+    return "a mapping of header names to strings"
 
 
 def _command(value: Any) -> str:
@@ -199,11 +210,23 @@ DATABASE: dict[str, Field] = {
     "sample_data": Field(_boolean, default=False),
 }
 
+AUTHENTICATE: dict[str, Field] = {
+    "url": Field(_text(r"https://[^\s/]+(?:/\S*)?", "an https:// URL", 500), required=True),
+    "header": Field(
+        _text(r"[A-Za-z][A-Za-z0-9-]*", "the name of a header"), default="Authorization"
+    ),
+    "prefix": Field(_text(r"[ -~]*", "text to put before the secret, printable ASCII"), default=""),
+    "headers": Field(_headers, default={}),
+    "status": Field(_integer(100, 599), default=200),
+    "ca_path": Field(path),
+}
+
 SECRET: dict[str, Field] = {
     "path": Field(kv_path, required=True),
     "key": Field(secret_key, required=True),
     "kind": Field(_choice("opaque", "token", "pem", "url"), default="opaque"),
     "value": Field(_anything),
+    "authenticate": Field(_declaration, fields=AUTHENTICATE),
 }
 
 ESTATE: dict[str, Field] = {

@@ -118,6 +118,8 @@ class _Shape:
             return list(default) if isinstance(default, tuple) else default
         if field.each:
             return self._list(where, value, field)
+        if field.fields is not None:
+            return self.mapping(where, value, field.fields)
         return self._single(where, value, field)
 
     def _single(self, where: str, value: Any, field: Field) -> Any:

@@ -15,12 +15,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.schema import AUTHENTICATE
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate import (
     nearest,
     problems,
 )
 
-__all__ = ["find", "shape_of_secret"]
+__all__ = ["attempts", "find", "shape_of_secret"]
 
 _PLACEHOLDER = re.compile(
     r"(?i)(?:<.*>|\{\{.*\}\}|change[-_ ]?me|replace[-_ ]?me|todo|tbd|dummy|example|none|null|x{3,})"
@@ -38,13 +39,15 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
 
     :arg host: The name of the host in the inventory.
     :arg seen: ``estate`` (as for estate_problems), ``secrets``, ``images``, ``passphrase``,
-        ``state_dir``, ``control`` (facts of the control node), ``found`` (facts of the host,
+        ``state_dir``, ``control`` (facts of the control node), ``tried`` (``index``, ``url``,
+        ``wanted`` and ``status`` of each attempt with a secret), ``found`` (facts of the host,
         ``None`` where it did not answer), ``unreachable`` (why), ``ssh`` and ``limits``.
     """
     checks: tuple[Callable[[Mapping[str, Any]], Problems], ...] = (
         _estate,
         _images,
         _secrets,
+        _authentication,
         _passphrase,
         _state_dir,
         _control,
@@ -134,6 +137,56 @@ def shape_of_secret(value: Any, kind: str) -> str:
 def _shape_of_pem(value: str) -> str:
     blocks = r"(?:-----BEGIN ([A-Z ]+)-----\n[A-Za-z0-9+/=\n]+\n-----END \1-----\n?)+"
     return "" if re.fullmatch(blocks, value) else "must be PEM, whole and without other text"
+
+
+def attempts(secrets: Any) -> list[dict[str, Any]]:
+    """How each secret that says so is tried where it was issued: one request with it in a header.
+
+    Those that cannot be right by the look of them are left out; they are named without that.
+
+    :returns: ``index``, ``url``, ``headers`` (the secret is in them), ``status``, ``ca_path``.
+    """
+    found = []
+    for index, secret in enumerate(secrets if isinstance(secrets, list) else []):
+        if not isinstance(secret, Mapping) or not isinstance(secret.get("authenticate"), Mapping):
+            continue
+        how = {key: field.default for key, field in AUTHENTICATE.items()} | secret["authenticate"]
+        value = secret.get("value")
+        sound = all(
+            not field.check(how[key]) for key, field in AUTHENTICATE.items() if how[key] is not None
+        )
+        wrong = shape_of_secret(value, str(secret.get("kind") or "opaque"))
+        if not sound or how["url"] is None or wrong or not str(value).isascii():
+            continue
+        found.append(
+            {
+                "index": index,
+                "url": how["url"],
+                "headers": {**how["headers"], how["header"]: f"{how['prefix']}{value}"},
+                "status": how["status"],
+                "ca_path": how["ca_path"],
+            }
+        )
+    return found
+
+
+def _authentication(seen: Mapping[str, Any]) -> Problems:
+    for tried in seen["tried"]:
+        wanted, status = tried["wanted"], tried["status"]
+        if status == wanted:
+            continue
+        secret = seen["secrets"][tried["index"]]
+        where = f"estate_secrets[{tried['index']}] ({secret.get('path')} {secret.get('key')})"
+        if status > 0:
+            yield (
+                f"{where}: {tried['url']} answered {status}, a secret that is good gets {wanted}; "
+                "bring one that is"
+            )
+        else:
+            yield (
+                f"{where}: could not be tried, since {tried['url']} does not answer; "
+                "see that the control node reaches it, or leave authenticate out"
+            )
 
 
 def _passphrase(seen: Mapping[str, Any]) -> Problems:

@@ -238,6 +238,20 @@ def test_the_default_estate_is_sound() -> None:
             id="Vault cannot rotate",
         ),
         pytest.param(
+            {
+                **default(),
+                "secrets": [
+                    {
+                        "path": "mcp-hr",
+                        "key": "KEY",
+                        "authenticate": {"url": "http://x", "heder": ""},
+                    }
+                ],
+            },
+            'estate_secrets[0].authenticate: unknown key "heder" (did you mean "header"?)',
+            id="unknown key of a way to authenticate",
+        ),
+        pytest.param(
             {**default(), "services": []},
             "estate_services: declare at least one service",
             id="nothing declared",

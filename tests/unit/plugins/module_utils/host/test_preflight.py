@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tamshai.phoenix.plugins.filter.preflight_attempts import (
+    preflight_attempts,
+)
 from ansible_collections.tamshai.phoenix.plugins.filter.preflight_problems import (
     preflight_problems,
 )
@@ -66,6 +69,7 @@ def sound() -> dict[str, Any]:
             "ssh_client": "203.0.113.9",
             "skew": 0.4,
         },
+        "tried": [],
         "unreachable": "",
         "ssh": {"allowed": ["203.0.113.0/24"], "password": False},
         "limits": {
@@ -218,3 +222,57 @@ def test_a_value_that_cannot_be_evaluated_hides_no_other() -> None:
         "look at its template (RuntimeError)"
     )
     assert following.startswith("vps1: estate_secrets[1] (api NEXT): missing")
+
+
+AUTHENTICATE = {"url": "https://api.example.org/me", "header": "X-Key", "prefix": "Key "}
+
+
+def outcome(**result: Any) -> list[dict[str, Any]]:
+    return [{"attempt": {"index": 0, "url": AUTHENTICATE["url"], "status": 200}, **result}]
+
+
+@pytest.mark.parametrize(
+    ("tried", "expected"),
+    [
+        (outcome(status=200), []),
+        (outcome(status=401), ["https://api.example.org/me answered 401, a secret that is good"]),
+        (outcome(status=-1), ["could not be tried, since https://api.example.org/me does not"]),
+        (outcome(failed=True, msg="no module"), ["could not be tried, since https://api.example"]),
+    ],
+)
+def test_a_secret_that_does_not_authenticate_is_named(tried: Any, expected: list[str]) -> None:
+    problems = find("tried", tried)
+    starts = [f"vps1: estate_secrets[0] (api API_KEY): {text}" for text in expected]
+    assert len(problems) == len(starts)
+    assert all(p.startswith(start) for p, start in zip(problems, starts, strict=True))
+
+
+def test_a_secret_is_tried_as_declared() -> None:
+    secret = {"path": "api", "key": "API_KEY", "value": SECRET, "authenticate": AUTHENTICATE}
+    assert preflight_attempts([{"path": "api", "key": "OTHER", "value": SECRET}, secret]) == [
+        {
+            "index": 1,
+            "url": "https://api.example.org/me",
+            "headers": {"X-Key": f"Key {SECRET}"},
+            "status": 200,
+            "ca_path": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": ""},
+        {"value": f"{SECRET}\n"},
+        {"value": f"{SECRET}\r\nX-Other: header"},
+        {"value": "ü" * 8},
+        {"authenticate": {**AUTHENTICATE, "url": "http://api.example.org"}},
+        {"authenticate": {**AUTHENTICATE, "header": "X-Key: y\r\nZ"}},
+        {"authenticate": {}},
+        {"authenticate": "yes"},
+    ],
+)
+def test_what_is_wrong_by_its_look_is_not_sent_anywhere(change: dict[str, Any]) -> None:
+    secret = {"path": "api", "key": "K", "value": SECRET, "authenticate": AUTHENTICATE, **change}
+    assert preflight_attempts([secret]) == []
