@@ -367,9 +367,13 @@ def declared_pairs(rules: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
 
 
 def work(module: AnsibleModule) -> Result:
-    require(module, "psycopg2", PSYCOPG2_ERROR)
     params = module.params
     enforcer = Enforcer(wanted(params), lambda: connect(params))
+    if PSYCOPG2_ERROR and module.check_mode and params["unreachable"] == "stage":
+        # A host that is still bare has neither a server nor the library to ask one.
+        enforcer.stage_only()
+        return Result(enforcer.plan, state="staged", changes=enforcer.plan.summary())
+    require(module, "psycopg2", PSYCOPG2_ERROR)
     try:
         with enforcer.connect() as session:
             proof = enforcer.observe(session)
