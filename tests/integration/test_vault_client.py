@@ -288,3 +288,18 @@ def test_key_and_certificate_from_memory(server: OpenBao, client: VaultClient) -
         token="",
     ) as other:
         assert other.read("sys/mounts")
+
+
+def test_the_first_failure_ends_it(client: VaultClient) -> None:
+    begun: list[int] = []
+
+    def fail_at_ten(number: int) -> int:
+        begun.append(number)
+        if number == 10:
+            raise errors.RefusedError("ten")
+        threading.Event().wait(0.01)
+        return number
+
+    with pytest.raises(errors.RefusedError, match="ten"):
+        client.map(fail_at_ten, range(1000))
+    assert len(begun) < 60

@@ -11,6 +11,7 @@ the very same errors.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import ssl
@@ -212,16 +213,29 @@ class VaultClient:
         what has not begun by then does not begin.
         """
         work = list(items)
-        if self.workers <= 1 or len(work) <= 1:
+        workers = min(self.workers, len(work))
+        if workers <= 1:
             return [function(item) for item in work]
-        with ThreadPoolExecutor(min(self.workers, len(work))) as executor:
-            futures = [executor.submit(function, item) for item in work]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
+        # Threads that take the next item themselves cost a third of a future for each item.
+        results: dict[int, R] = {}
+        failures: dict[int, BaseException] = {}
+        numbers = itertools.count()  # its next() is atomic
+
+        def take() -> None:
+            for number in numbers:
+                if number >= len(work) or failures:
+                    return
+                try:
+                    results[number] = function(work[number])
+                except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+                    failures[number] = error
+
+        with ThreadPoolExecutor(workers) as executor:
+            for _worker in range(workers):
+                executor.submit(take)
+        if failures:
+            raise failures[min(failures)]
+        return [results[number] for number in range(len(work))]
 
     # -- state of the server ------------------------------------------------------------------
 
