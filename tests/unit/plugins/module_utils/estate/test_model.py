@@ -274,3 +274,36 @@ def test_a_dollar_sign_reaches_the_container() -> None:
     estate["services"][3]["environment"] = {"GREETING": "${HOME} costs $5"}
     container = document(build(estate), IMAGES)["services"]["mcp-hr"]
     assert container["environment"]["GREETING"] == "$${HOME} costs $$5"
+
+
+def test_more_services_join_by_declaration_alone() -> None:
+    """The reference estate's MCP servers that speak TLS themselves, with their one shared login."""
+    estate = default()
+    small = build(default())
+    hr = estate["services"][3]
+    hr["databases"][0]["shared"] = True
+    for number, name in enumerate(("finance", "payroll", "tax"), start=2):
+        database = f"tamshai_{name}"
+        estate["databases"].append({"name": database, "owner": "tamshai", "schema": name})
+        estate["services"].append(
+            {
+                **hr,
+                "name": f"mcp-{name}",
+                "port": 3100 + number,
+                "kv": [f"mcp-{name}"],
+                "databases": [{"name": database, "login": "tamshai_app", "shared": True}],
+            }
+        )
+        for server in estate["services"][:2]:
+            server["callers"].append(f"mcp-{name}")
+    model = build(estate)
+    (login,) = model["logins"]
+    assert login["shared"] is True
+    assert login["databases"] == [f"tamshai_{n}" for n in ("hr", "finance", "payroll", "tax")]
+    assert login["static_role"] == "tamshai-app"
+    assert len(model["hba"]) == 1 + 2 * 4
+    assert len(model["approles"]) == 5
+    # What was there before is as it was: nothing of it has to be made anew.
+    for key in ("certificates", "approles", "policies", "agents", "hba"):
+        assert [row for row in small[key] if row not in model[key]] == [], key
+    assert model["services"]["mcp-hr"]["environment"] == small["services"]["mcp-hr"]["environment"]
