@@ -208,6 +208,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors i
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.schema import Reconciler
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import (
     PSYCOPG2_ERROR,
+    alone,
     connect,
     login_spec,
 )
@@ -276,7 +277,7 @@ def work(module: AnsibleModule) -> Result:
     if module.check_mode:
         plan = reconciler.read()
         return Result(plan, changes=plan.summary())
-    with reconciler.locked():
+    with connect(params) as session, alone(session):
         plan = reconciler.read()
         if plan.changed:
             reconciler.act()

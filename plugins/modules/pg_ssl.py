@@ -249,6 +249,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors i
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import (
     PSYCOPG2_ERROR,
+    alone,
     connect,
     login_spec,
 )
@@ -260,6 +261,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.text imp
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.tls import (
     Bundle,
     Enforcer,
+    Proof,
     Wanted,
 )
 
@@ -375,22 +377,14 @@ def work(module: AnsibleModule) -> Result:
         return Result(enforcer.plan, state="staged", changes=enforcer.plan.summary())
     require(module, "psycopg2", PSYCOPG2_ERROR)
     try:
-        with enforcer.connect() as session:
-            proof = enforcer.observe(session)
+        proof = _check(enforcer) if module.check_mode else _enforce(enforcer)
     except PostgresUnreachableError:
-        if params["unreachable"] == "fail":
+        if params["unreachable"] == "fail" or enforcer.server_version:
             raise
         enforcer.stage_only()
         if not module.check_mode:
             enforcer.write_staged()
         return Result(enforcer.plan, state="staged", changes=enforcer.plan.summary())
-    if module.check_mode:
-        enforcer.rehearse()
-    else:
-        if proof is None:
-            proof = enforcer.enforce()
-        if not enforcer.restart_required:
-            enforcer.remember()
     values: dict[str, Any] = {"state": "planned"}
     if proof is not None:
         values = {
@@ -406,6 +400,21 @@ def work(module: AnsibleModule) -> Result:
         server_version=enforcer.server_version,
         changes=enforcer.plan.summary(),
     )
+
+
+def _check(enforcer: Enforcer) -> Proof | None:
+    with enforcer.connect() as session:
+        proof = enforcer.observe(session)
+    enforcer.rehearse()
+    return proof
+
+
+def _enforce(enforcer: Enforcer) -> Proof:
+    with enforcer.connect() as session, alone(session):
+        proof = enforcer.observe(session) or enforcer.enforce()
+        if not enforcer.restart_required:
+            enforcer.remember()
+    return proof
 
 
 def main() -> None:

@@ -169,6 +169,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.handover
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation import Names
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import (
     PSYCOPG2_ERROR,
+    alone,
     connect,
     login_spec,
 )
@@ -229,9 +230,13 @@ def work(module: AnsibleModule) -> Result:
             static_roles=params["static_roles"],
             tolerance=params["tolerance"],
         )
-        handover.read(plan)
-        if plan.changed and not module.check_mode:
-            handover.act(lambda secret: protect(module, secret))
+        if module.check_mode:
+            handover.read(plan)
+        else:
+            with connect(params) as session, alone(session):
+                handover.read(plan)
+                if plan.changed:
+                    handover.act(lambda secret: protect(module, secret))
         return Result(
             plan,
             rotated=handover.rotated,

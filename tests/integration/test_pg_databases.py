@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,3 +289,27 @@ class TestFailures:
         result = call(pg_databases, login_host="/nowhere", **declaration())
         assert result["failed"]
         assert "no PostgreSQL server answers" in result["msg"]
+
+
+def test_two_runs_at_once_take_turns(running: Server) -> None:
+    """As two playbooks would: each in a process of its own."""
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**running.login(), **declaration()}})
+    command = [sys.executable, str(Path(pg_databases.__file__))]
+    environment = {**os.environ, "PYTHONPATH": str(REPO / "build" / "collections")}
+    started = [
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
+        for _unused in range(3)
+    ]
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write(arguments)
+        process.stdin.close()
+    results = []
+    for process in started:
+        assert process.stdout is not None
+        results.append(json.loads(process.stdout.read()))
+        process.wait(60)
+    assert all("failed" not in result for result in results), results
+    assert sorted(result["changed"] for result in results) == [False, False, True]

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +42,6 @@ _COMMENT = "tamshai.phoenix"
 _PUBLIC = ""  # the empty name, which no role can have
 # A table that somebody holds must not hold everybody up behind us.
 LOCK_TIMEOUT = "10s"
-_LOCK = 7411680217  # any number that nothing else uses
 
 
 @dataclass
@@ -82,14 +80,6 @@ class Reconciler:
         self.connect = connect
         self.plan = Plan()
         self._steps: list[_Step] = []
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second run out until this one is done."""
-        with self.connect("postgres") as session:
-            session.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-            session.query("SELECT pg_advisory_lock(%(lock)s)", {"lock": _LOCK})
-            yield
 
     # -- reading and planning
 

@@ -30,8 +30,9 @@ except ImportError:
 else:
     PSYCOPG2_ERROR = None
 
-__all__ = ["PSYCOPG2_ERROR", "Session", "connect", "login_spec", "session"]
+__all__ = ["PSYCOPG2_ERROR", "Session", "alone", "connect", "login_spec"]
 
+_LOCK = 7411680217  # of this collection; any number that nothing else uses
 _STARTING = re.compile(r"(starting up|shutting down|recovery|not yet accepting)", re.IGNORECASE)
 _ABSENT = re.compile(
     r"(No such file|refused|timed? ?out|unreachable|could not translate|closed the connection)",
@@ -164,9 +165,24 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
 
 
 @contextmanager
-def session(login: Mapping[str, Any], database: str | None = None) -> Iterator[Session]:
-    with connect(login, database) as opened:
-        yield opened
+def alone(session: Session, timeout: float = 60) -> Iterator[None]:
+    """Keep other runs of this collection's modules off the same server.
+
+    The lock goes with the session, so a run that is killed leaves none behind.
+
+    :arg timeout: Seconds to wait for another run.
+    :raises PostgresError: it is still at work.
+    """
+    session.execute(f"SET lock_timeout = {int(timeout * 1000)}")
+    try:
+        session.query("SELECT pg_advisory_lock(%(lock)s)", {"lock": _LOCK})
+    except PostgresUnreachableError:
+        raise
+    except PostgresError as error:
+        raise PostgresError(
+            f"another run is at work on {session.description}: {error.message}"
+        ) from None
+    yield
 
 
 @contextmanager
