@@ -48,7 +48,7 @@ def renew(place: Path) -> None:
     now = datetime.now(UTC)
     tree, authority = Tree(place / "certs"), Authority(place / "ca", PASSPHRASE)
     root = authority.certificate("root")
-    _, requests = flow.request(tree, DECLARED, root, now, LIFETIME, Plan(), renew=True)
+    _unused, requests = flow.request(tree, DECLARED, root, now, LIFETIME, Plan(), renew=True)
     bundles = flow.sign(authority, requests, DECLARED, now, LIFETIME, Plan())
     flow.install(tree, bundles, DECLARED, now, Plan())
 

@@ -218,7 +218,7 @@ def test_a_name_outside_the_constraints_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     outside: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(issue, "_check_names", lambda *_: None)
+    monkeypatch.setattr(issue, "_check_names", lambda *_unused: None)
     accepted, words = verifier(root, chain(replace(API, **outside)), "server", NOW)
     assert not accepted
     assert any(
@@ -236,7 +236,7 @@ def test_a_uri_with_a_host_below_is_refused(
 ) -> None:
     """RFC 5280 permits exactly the host. Go permits what is below it too, so servers in Go have
     to compare whole SPIFFE IDs, as the estate's do; the day that Go changes, this test says so."""
-    monkeypatch.setattr(issue, "_check_names", lambda *_: None)
+    monkeypatch.setattr(issue, "_check_names", lambda *_unused: None)
     below = replace(API, uris=("spiffe://sub.estate.test/service/api",))
     accepted, words = verifier(root, chain(below), "server", NOW)
     assert accepted == ("[go]" in request.node.name), words
@@ -285,9 +285,9 @@ def test_a_service_cannot_issue(
     """A stolen leaf key signs another leaf."""
     key = keys.make_key("ecdsa-p256")
     stolen = chain(API, key).read_bytes()
-    monkeypatch.setattr(issue, "_check_issuer", lambda *_: None)
-    monkeypatch.setattr(issue, "_check_names", lambda *_: None)
-    monkeypatch.setattr(issue, "read_constraints", lambda _: None)
+    monkeypatch.setattr(issue, "_check_issuer", lambda *_unused: None)
+    monkeypatch.setattr(issue, "_check_names", lambda *_unused: None)
+    monkeypatch.setattr(issue, "read_constraints", lambda _unused: None)
     middle = keys.load_certificates(stolen, "stolen")[0]
     forged = chain(replace(API, common_name="forged"), signer=(middle, key))
     forged.write_bytes(forged.read_bytes() + keys.certificate_pem(issuer[0]))

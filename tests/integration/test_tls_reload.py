@@ -83,7 +83,7 @@ class Estate:
         chosen = {n: d for n, d in self.declared.items() if not names or n in names}
         now = datetime.now(UTC)
         root = self.authority.certificate("root")
-        _, requests = flow.request(self.tree, chosen, root, now, LIFETIME, Plan(), renew=True)
+        _unused, requests = flow.request(self.tree, chosen, root, now, LIFETIME, Plan(), renew=True)
         bundles = flow.sign(self.authority, requests, chosen, now, LIFETIME, Plan())
         flow.install(self.tree, bundles, chosen, now, Plan())
 
@@ -112,7 +112,7 @@ class Estate:
     def served(self, name: str) -> str:
         entry = next(s for s in self.services if s["name"] == name)
         own = self.tree.current(self.declared["host"])
-        context = client_context(*(str(own / file) for file in ("ca.crt", "tls.crt", "tls.key")))
+        context = client_context(own / "ca.crt", own)
         return served_serial(
             "127.0.0.1",
             int(str(entry["port"])),

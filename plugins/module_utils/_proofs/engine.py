@@ -85,7 +85,7 @@ class Container:
     @property
     def environment(self) -> dict[str, str]:
         pairs = (item.partition("=") for item in self.inspected["Config"].get("Env") or [])
-        return {name: value for name, _, value in pairs}
+        return {name: value for name, _unused, value in pairs}
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -62,7 +62,7 @@ def every_hop(site: Site) -> Record:
     record.note(
         who_gets_in=_matrix(site, trials, hops),
         hops={trial[0]: result.as_dict() for trial, result in zip(trials, hops, strict=True)},
-        tls_1_1={name: answer for name, (_, answer) in offers.items()},
+        tls_1_1={name: answer for name, (_unused, answer) in offers.items()},
         not_tried=skipped,
     )
     return record
@@ -71,8 +71,8 @@ def every_hop(site: Site) -> Record:
 def _matrix(site: Site, trials: list[Trial], hops: list[Hop]) -> dict[str, dict[str, str]]:
     """The same by caller and service; a caller with one login that works is in."""
     outcomes: dict[str, dict[str, str]] = {}
-    for (name, _, _), result in zip(trials, hops, strict=True):
-        caller, _, rest = name.partition(" -> ")
+    for (name, _unused, _unused), result in zip(trials, hops, strict=True):
+        caller, _unused, rest = name.partition(" -> ")
         service = rest.partition(" as ")[0]
         row = outcomes.setdefault(caller, dict.fromkeys(site.services, "itself"))
         if row[service] != ADMITTED:
@@ -92,7 +92,7 @@ def _old_tls(target: Target) -> tuple[bool, str]:
 
 
 def _judge(site: Site, record: Record, trials: list[Trial], hops: list[Hop]) -> None:
-    for (name, _, expected), result in zip(trials, hops, strict=True):
+    for (name, _unused, expected), result in zip(trials, hops, strict=True):
         token = result.detail.pop("token", "")
         if token:
             site.revoke_later(token)

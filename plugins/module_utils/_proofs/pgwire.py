@@ -200,7 +200,7 @@ def _columns(body: bytes) -> list[str | None]:
     (count,) = struct.unpack("!h", body[:2])
     position = 2
     values: list[str | None] = []
-    for _ in range(count):
+    for _unused in range(count):
         (size,) = struct.unpack("!i", body[position : position + 4])
         position += 4
         if size < 0:

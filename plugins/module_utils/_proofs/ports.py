@@ -28,7 +28,7 @@ def listening(net: Path) -> set[int]:
             continue
         for line in lines:
             fields = line.split()
-            address, _, port = fields[1].partition(":")
+            address, _unused, port = fields[1].partition(":")
             if fields[3] == _LISTEN and not _loopback(address):
                 found.add(int(port, 16))
     return found

@@ -160,7 +160,7 @@ def mounts(table: str = "/proc/self/mountinfo") -> list[Mount]:
     """The mount table as this process sees it, the last mount on a point only."""
     found: dict[str, Mount] = {}
     for line in Path(table).read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
+        left, _unused, right = line.partition(" - ")
         fields = left.split(" ")
         point = _unescape(fields[4])
         found[point] = Mount(point, right.split(" ")[0], fields[2], _unescape(fields[3]))

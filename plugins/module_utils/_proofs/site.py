@@ -288,7 +288,7 @@ class Site:
         self.vocabulary.add(secret_id)
         before = self.accessor_lookup(name, accessor)
         credentials = {"role_id": role["role_id"], "secret_id": secret_id}
-        logins = [vault.request("PUT", "auth/approle/login", credentials) for _ in range(2)]
+        logins = [vault.request("PUT", "auth/approle/login", credentials) for _unused in range(2)]
         for login in logins:
             if login.auth:
                 self.token_from(login, name)

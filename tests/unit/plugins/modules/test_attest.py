@@ -97,7 +97,7 @@ def test_no_secret_comes_out_whatever_a_proof_does(call: Call, proofs: dict[str,
 
     proofs["H1.a"] = Proof("H1.a", prove, 5)
     proofs["H1.b"] = Proof("H1.b", crash, 5)
-    result, _ = call(attest, options(operator_certificate="-----BEGIN"))
+    result, _unused = call(attest, options(operator_certificate="-----BEGIN"))
     assert result["proofs"][0]["status"] == result["proofs"][1]["status"] == "fail"
     assert learned not in json.dumps(result)
 
@@ -132,7 +132,7 @@ def test_shares_are_not_shown(call: Call, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(
         disruption, "open_seal", lambda _site, shares, delay: given.append((shares, delay))
     )
-    _, code = call(attest, options(collect="opening", shares=[f"{CANARY}-1"], delay=4))
+    _unused, code = call(attest, options(collect="opening", shares=[f"{CANARY}-1"], delay=4))
     assert (code, given) == (0, [([f"{CANARY}-1"], 4)])
 
 
@@ -214,7 +214,7 @@ def test_an_estate_made_anew_forgets_the_rebuild_before(call: Call, tmp_path: Pa
 @pytest.mark.parametrize("content", ["", "no JSON", "[1]"])
 def test_reports_of_phases_that_are_none(call: Call, tmp_path: Path, content: str) -> None:
     (tmp_path / "phases.json").write_text(content)
-    _, code = call(attest_report, report_options(tmp_path))
+    _unused, code = call(attest_report, report_options(tmp_path))
     assert code == 0
     document = json.loads((tmp_path / "report" / "attest.json").read_text())
     assert (document["rebuild_seconds"], document["phases"]) == (None, [])
@@ -223,13 +223,15 @@ def test_reports_of_phases_that_are_none(call: Call, tmp_path: Path, content: st
 def test_what_is_broken_is_returned(call: Call, tmp_path: Path) -> None:
     proofs = attest.predicted()
     proofs[3] |= {"status": "fail", "reason": "x"}
-    result, _ = call(attest_report, report_options(tmp_path, results={"a": host(proofs=proofs)}))
+    result, _unused = call(
+        attest_report, report_options(tmp_path, results={"a": host(proofs=proofs)})
+    )
     assert result["broken"] == ["H1.d"]
     assert result["summary"][0] == "fail H1.d"
 
 
 def test_a_dry_run_writes_nothing(call: Call, tmp_path: Path) -> None:
-    _, code = call(attest_report, report_options(tmp_path), check=True)
+    _unused, code = call(attest_report, report_options(tmp_path), check=True)
     assert code == 0
     assert not (tmp_path / "report").exists()
 

@@ -42,7 +42,7 @@ def check(env: Mapping[str, str]) -> tuple[int, str]:
         answer = b""
         while len(answer) < MAX_ANSWER and (part := link.recv(MAX_ANSWER)):
             answer += part
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _unused, body = answer.partition(b"\r\n\r\n")
     return int(head.split(b" ", 2)[1]), body.decode("utf-8", "replace")
 
 

@@ -98,7 +98,7 @@ class GatewayService(Service):
     async def _call_tool(
         self, ctx: ServerRequestContext[Any], params: CallToolRequestParams
     ) -> CallToolResult:
-        name, _, tool = params.name.partition("_")
+        name, _unused, tool = params.name.partition("_")
         upstream = self._upstreams.get(name)
         if upstream is None or not tool:
             return _failure(f"there is no tool {params.name}")

@@ -188,7 +188,7 @@ def test_what_several_need_is_made_once() -> None:
 
     once = Once(make)
     got: list[int] = []
-    threads = [threading.Thread(target=lambda: got.append(once())) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: got.append(once())) for _unused in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -204,7 +204,7 @@ def test_a_failure_is_remembered_like_a_value() -> None:
         raise PhoenixError("down")
 
     once = Once(make)
-    for _ in range(2):
+    for _unused in range(2):
         with pytest.raises(PhoenixError, match="down"):
             once()
     assert len(calls) == 1

@@ -260,7 +260,7 @@ def doors(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Hop]:
     def judged(site: Any, record: Any, trials: Any, hops: Any) -> None:
         hops[:] = [
             spoiled.get(name) or Hop(expected, "an answer", "TLSv1.3")
-            for name, _, expected in trials
+            for name, _unused, expected in trials
         ]
         judge(site, record, trials, hops)
 

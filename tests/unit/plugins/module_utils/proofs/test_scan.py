@@ -58,7 +58,7 @@ def test_every_spelling_is_found(secret: str, write: object, tmp_path: Path) -> 
     text = f"xx{write(secret)}yy".encode()
     assert scan.labels_in(text, [Needle("it", secret)]) == {"it"}
     (tmp_path / "file").write_bytes(b"\0\xff binary \n" + text)
-    found, _ = scan.files([str(tmp_path)], [Needle("it", secret)], since=0)
+    found, _unused = scan.files([str(tmp_path)], [Needle("it", secret)], since=0)
     assert found == [Find("it", str(tmp_path / "file"))]
 
 
@@ -101,27 +101,31 @@ def test_a_secret_at_home_is_no_find(tree: Path) -> None:
 def test_a_neighbour_at_home_is_a_find(tree: Path) -> None:
     mine = Needle("mine", "hunter2hunter2", (f"{tree}/home/",))
     other = Needle("other", "hunter2hunter2", (f"{tree}/elsewhere-home/",))
-    found, _ = scan.files([str(tree)], [mine, other], since=0)
+    found, _unused = scan.files([str(tree)], [mine, other], since=0)
     assert Find("other", f"{tree}/home/secrets.json") in found
     assert Find("mine", f"{tree}/home/secrets.json") not in found
 
 
 def test_a_name_may_hold_it_as_well(tree: Path) -> None:
     (tree / "x-hunter3hunter3.txt").write_text("")
-    found, _ = scan.files([str(tree)], [Needle("it", "hunter3hunter3")], since=0)
+    found, _unused = scan.files([str(tree)], [Needle("it", "hunter3hunter3")], since=0)
     assert found == [Find("it", f"the name of {tree}/x-hunter3hunter3.txt")]
 
 
 def test_old_files_and_skipped_ones_are_not_read(tree: Path) -> None:
     needle = Needle("it", "hunter2hunter2")
     assert scan.files([str(tree)], [needle], since=time.time() + 60) == ([], 0)
-    found, _ = scan.files([str(tree)], [needle], since=0, skip=lambda p: not p.endswith("where"))
+    found, _unused = scan.files(
+        [str(tree)], [needle], since=0, skip=lambda p: not p.endswith("where")
+    )
     assert found == [Find("it", f"{tree}/elsewhere")]
 
 
 def test_a_change_time_cannot_be_set_back(tree: Path) -> None:
     os.utime(tree / "elsewhere", (1, 1))
-    found, _ = scan.files([str(tree)], [Needle("it", "hunter2hunter2")], since=time.time() - 60)
+    found, _unused = scan.files(
+        [str(tree)], [Needle("it", "hunter2hunter2")], since=time.time() - 60
+    )
     assert Find("it", f"{tree}/elsewhere") in found
 
 

@@ -44,7 +44,7 @@ class Pki:
 
     def __post_init__(self) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _unused in range(2))
         builder = x509.CertificateBuilder().not_valid_before(now).issuer_name(name("ca"))
         builder = builder.not_valid_after(now + datetime.timedelta(hours=1))
         ca = (
@@ -121,7 +121,7 @@ def serve() -> Iterator[Serve]:
         def loop() -> None:
             while True:
                 try:
-                    connection, _ = listener.accept()
+                    connection, _unused = listener.accept()
                 except OSError:
                     return
                 with connection:

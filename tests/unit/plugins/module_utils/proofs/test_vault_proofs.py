@@ -324,7 +324,7 @@ def wait_of(**changes: Any) -> dict[str, Any]:
     timed_out = {"failed": True, "message": SAID, "seconds": 5.1, "limit": 4}
     went_on = {"failed": False, "message": "", "sealed_at_start": True}
     for key, value in changes.items():
-        which, _, name = key.partition("__")
+        which, _unused, name = key.partition("__")
         (timed_out if which == "first" else went_on)[name] = value
     return {"wait": {"timed_out": timed_out, "went_on": went_on}}
 

@@ -261,7 +261,7 @@ def test_a_list_holds_its_issuer_s_revoked_certificates_until_they_expire(now: d
             _record(5, "d", not_after=moment(now + timedelta(1))),
         ]
     )
-    assert [serial for serial, _ in index.revoked(issue.serial_text(1), now)] == [2]
+    assert [serial for serial, _unused in index.revoked(issue.serial_text(1), now)] == [2]
 
 
 def test_an_index_comes_back_as_it_was(now: datetime) -> None:
@@ -335,7 +335,7 @@ def test_a_crash_between_index_and_list_is_repaired(authority: Authority, now: d
 def test_a_damaged_list_is_remade(authority: Authority, now: datetime) -> None:
     lists(authority, now)
     (authority.directory / "crl.pem").write_text("x")
-    assert [name for name, _ in lists(authority, now)] == ["crl.pem"]
+    assert [name for name, _unused in lists(authority, now)] == ["crl.pem"]
 
 
 def test_the_authority_state_needs_no_key_when_nothing_is_due(

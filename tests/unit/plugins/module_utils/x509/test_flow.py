@@ -60,7 +60,7 @@ class Estate:
         return flow.install(self.tree, bundles, declared, now, plan, trusted=self.root, **more)
 
     def run(self, declared: Declared, **more: Any) -> list[str]:
-        _, _, requests = self.request(declared, **more)
+        _unused, _unused, requests = self.request(declared, **more)
         now = more.get("now", self.now)
         for entry in requests:
             entry["time"] = moment(now)
@@ -85,7 +85,7 @@ def test_a_first_run_makes_all_and_a_second_nothing(estate: Estate, declared: De
 
 
 def test_the_private_key_does_not_leave_the_machine(estate: Estate, declared: Declared) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     bundles = estate.sign(declared, requests)
     assert "PRIVATE" not in repr(requests) + repr(bundles)
     for path in estate.authority.directory.iterdir():
@@ -94,7 +94,7 @@ def test_the_private_key_does_not_leave_the_machine(estate: Estate, declared: De
 
 def test_nothing_secret_is_in_a_plan(estate: Estate, declared: Declared) -> None:
     estate.run(declared)
-    plan, _, _ = estate.request(declared, renew=True)
+    plan, _unused, _unused = estate.request(declared, renew=True)
     shown = repr(plan.diff()) + repr(plan.summary())
     staged = estate.tree.staged_key("api").decode().splitlines()[1]
     assert staged not in shown
@@ -108,7 +108,7 @@ def test_renewal_at_two_thirds(
     estate: Estate, declared: Declared, now: datetime, days: int, due: bool
 ) -> None:
     estate.run(declared)
-    _, reasons, _ = estate.request(declared, now=now + timedelta(days=days), check=True)
+    _unused, reasons, _unused = estate.request(declared, now=now + timedelta(days=days), check=True)
     assert [bool(reason) for reason in reasons.values()] == [due, due]
     if days == 91:
         assert "expired" in reasons["api"]
@@ -140,7 +140,7 @@ def test_another_declaration_makes_another_certificate(
 ) -> None:
     estate.run(parse_all(entries))
     changed = parse_all([{**entries[0], **change}, entries[1]])
-    _, reasons, _ = estate.request(changed, check=True)
+    _unused, reasons, _unused = estate.request(changed, check=True)
     assert reasons == {"api": f"it is declared with other {field}", "api.app_login": ""}
     assert estate.run(changed) == ["api"]
 
@@ -155,9 +155,9 @@ def test_another_root_makes_all_new(
     estate.run(declared)
     other = Authority(tmp_path / "other" / "ca", PASSPHRASE)
     flow.ensure_authority(other, settings, now, Plan())
-    _, reasons, _ = estate.request(declared, root=other.certificate("root"), check=True)
+    _unused, reasons, _unused = estate.request(declared, root=other.certificate("root"), check=True)
     assert set(reasons.values()) == {"it comes from another root"}
-    _, reasons, _ = estate.request(declared, root=None, check=True)
+    _unused, reasons, _unused = estate.request(declared, root=None, check=True)
     assert set(reasons.values()) == {"its authority is yet to be made"}
 
 
@@ -165,7 +165,7 @@ def test_another_root_makes_all_new(
 def test_a_damaged_bundle_is_replaced(estate: Estate, declared: Declared, name: str) -> None:
     estate.run(declared)
     (estate.tree.current(declared["api"]) / name).unlink()
-    _, reasons, _ = estate.request(declared, check=True)
+    _unused, reasons, _unused = estate.request(declared, check=True)
     assert reasons == {"api": f"{name} is missing", "api.app_login": ""}
     assert estate.run(declared) == ["api"]
 
@@ -184,7 +184,7 @@ def test_drift_of_modes_is_repaired_in_place(estate: Estate, declared: Declared)
 def test_left_overs_of_a_killed_run_are_removed(estate: Estate, declared: Declared) -> None:
     estate.run(declared)
     estate.request(declared, renew=True)
-    plan, _, _ = estate.request(declared, check=True)
+    plan, _unused, _unused = estate.request(declared, check=True)
     assert [(c.kind, c.action) for c in plan] == [("staged key", "delete")] * 2
     assert estate.tree.staged()
     estate.request(declared)
@@ -194,7 +194,7 @@ def test_left_overs_of_a_killed_run_are_removed(estate: Estate, declared: Declar
 
 def test_a_clock_that_went_back_is_named(estate: Estate, declared: Declared, now: datetime) -> None:
     estate.run(declared)
-    _, reasons, _ = estate.request(declared, now=now - timedelta(hours=1), check=True)
+    _unused, reasons, _unused = estate.request(declared, now=now - timedelta(hours=1), check=True)
     assert "this machine's clock says" in reasons["api"]
 
 
@@ -205,7 +205,7 @@ def test_a_clock_that_went_back_is_named(estate: Estate, declared: Declared, now
 def test_clocks_that_differ_are_refused(
     estate: Estate, declared: Declared, now: datetime, minutes: int
 ) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     for entry in requests:
         entry["time"] = moment(now + timedelta(minutes=minutes))
     with pytest.raises(PhoenixError, match="by the clock there") as caught:
@@ -225,7 +225,7 @@ def test_clocks_that_differ_are_refused(
 def test_one_bad_request_and_none_is_signed(
     estate: Estate, declared: Declared, change: dict[str, str], words: str
 ) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     requests[1].update(change)
     with pytest.raises(PhoenixError, match=words):
         estate.sign(declared, requests)
@@ -233,14 +233,14 @@ def test_one_bad_request_and_none_is_signed(
 
 
 def test_requests_that_were_swapped_are_refused(estate: Estate, declared: Declared) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     requests[0]["csr"], requests[1]["csr"] = requests[1]["csr"], requests[0]["csr"]
     with pytest.raises(PhoenixError, match="the request is for"):
         estate.sign(declared, requests)
 
 
 def test_the_index_lists_what_was_issued(estate: Estate, declared: Declared) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     bundles = estate.sign(declared, requests, host="vps")
     records = {record["name"]: record for record in estate.authority.index().certificates}
     for entry in bundles:
@@ -254,7 +254,7 @@ def test_the_index_lists_what_was_issued(estate: Estate, declared: Declared) -> 
 
 
 def test_signing_in_check_mode_issues_nothing(estate: Estate, declared: Declared) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     plan = Plan()
     assert estate.sign(declared, requests, plan=plan, check=True) == []
     assert len(plan) == 2
@@ -264,7 +264,7 @@ def test_signing_in_check_mode_issues_nothing(estate: Estate, declared: Declared
 def test_signing_without_an_authority_says_so(
     estate: Estate, declared: Declared, tmp_path: Path
 ) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     (tmp_path / "empty").mkdir()
     empty = Authority(tmp_path / "empty", PASSPHRASE)
     with pytest.raises(PhoenixError, match="there is no issuing authority"):
@@ -276,7 +276,7 @@ def test_signing_without_an_authority_says_so(
 
 def _bundles(estate: Estate, declared: Declared) -> list[Any]:
     estate.run(declared)
-    _, _, requests = estate.request(declared, renew=True)
+    _unused, _unused, requests = estate.request(declared, renew=True)
     return estate.sign(declared, requests)
 
 
@@ -351,7 +351,7 @@ def test_installing_in_check_mode_swaps_nothing(estate: Estate, declared: Declar
 
 
 def test_swapped_names_say_how_they_are_taken_up(estate: Estate, declared: Declared) -> None:
-    _, _, requests = estate.request(declared)
+    _unused, _unused, requests = estate.request(declared)
     swapped = estate.install(declared, estate.sign(declared, requests))
     assert swapped[0]["name"] == "api"
     assert (swapped[0]["service"], swapped[0]["reload"], swapped[0]["reload_signal"]) == (
@@ -426,7 +426,7 @@ def test_whatever_happened_one_run_repairs_and_the_next_changes_nothing(
     clock = now
     for what, days in steps:
         clock += timedelta(days=days)
-        _, _, requests = (
+        _unused, _unused, requests = (
             estate.request(copy.copy(declared), now=clock)
             if what
             in (
@@ -446,7 +446,7 @@ def test_whatever_happened_one_run_repairs_and_the_next_changes_nothing(
             elif path.exists():
                 path.chmod(0o644)
     predicted = estate.request(declared, now=clock, check=True)[0].summary()
-    real, _, requests = estate.request(declared, now=clock)
+    real, _unused, requests = estate.request(declared, now=clock)
     assert real.summary() == predicted, "check mode predicts what a run does"
     estate.install(declared, estate.sign(declared, requests, now=clock), now=clock)
     plan, reasons, requests = estate.request(declared, now=clock)

@@ -68,7 +68,7 @@ def test_a_leaf_without_names_has_no_empty_extension(make: Make) -> None:
 
 
 def test_serials_read_the_same_everywhere() -> None:
-    for _ in range(200):
+    for _unused in range(200):
         serial = issue.new_serial()
         assert 0 < serial.bit_length() <= 159
         assert f"{serial:x}" == issue.serial_text(serial)

@@ -102,4 +102,4 @@ def test_garbage_is_refused_with_our_error(data: bytes) -> None:
 def test_blocks_come_in_order_whatever_is_between(kinds: list[str], noise: str) -> None:
     noise = noise.replace("-", "")
     text = noise.join(f"\n-----BEGIN {k}-----\nAAAA\n-----END {k}-----\n" for k in kinds)
-    assert [kind for kind, _ in keys.pem_blocks(text.encode())] == kinds
+    assert [kind for kind, _unused in keys.pem_blocks(text.encode())] == kinds
