@@ -95,7 +95,6 @@ told:
   returned: success
 """
 
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +118,6 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.consumer imp
     Containers,
     Renewal,
     Swap,
-    client_context,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.declaration import (
     Declaration,
@@ -170,8 +168,8 @@ def work(module: AnsibleModule) -> Result:
     told: list[str] = []
     failed: dict[str, str] = {}
     for service, swaps in by_service.items():
-        context = _context(tree, declared, given["identity"])
-        renewal = Renewal(tree, containers, consumers[service], swaps, context, given["timeout"])
+        identity = _identity(tree, declared, given["identity"])
+        renewal = Renewal(tree, containers, consumers[service], swaps, identity, given["timeout"])
         try:
             (proven if renewal.take_up(declared) else told).append(service)
         except PhoenixError as error:
@@ -227,12 +225,11 @@ def _consumer(entry: dict[str, Any]) -> Consumer:
         raise PhoenixError(f"a service lacks a usable {error}") from None
 
 
-def _context(tree: Tree, declared: dict[str, Declaration], identity: str) -> ssl.SSLContext:
-    wanted = declared.get(identity)
+def _identity(tree: Tree, declared: dict[str, Declaration], name: str) -> Path:
+    wanted = declared.get(name)
     if wanted is None or tree.current_serial(wanted) is None:
-        raise PhoenixError(f"there is no certificate {identity} to connect with")
-    place = tree.current(wanted)
-    return client_context(str(place / "ca.crt"), str(place / "tls.crt"), str(place / "tls.key"))
+        raise PhoenixError(f"there is no certificate {name} to connect with")
+    return tree.current(wanted)
 
 
 def main() -> None:

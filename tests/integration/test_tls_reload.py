@@ -50,12 +50,7 @@ class Estate:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.authority = Authority(place / "ca", b"correct horse battery staple")
-        constraints = Constraints.parse(["estate.test"], ["127.0.0.1/32"], ["estate.test"])
-        settings = flow.AuthoritySettings(
-            "estate", constraints, 10**8, Lifetime.parse("1000d", None), 10**6
-        )
-        flow.ensure_authority(self.authority, settings, datetime.now(UTC), Plan())
+        self.new_root("ca")
         self.tree = Tree(place / "certs")
         self.tree.root.mkdir()
         self.certificates = [
@@ -77,6 +72,14 @@ class Estate:
         self.state = place / "docker.json"
         self.processes: dict[str, Any] = {}
         self.issue()
+
+    def new_root(self, name: str) -> None:
+        self.authority = Authority(self.place / name, b"correct horse battery staple")
+        constraints = Constraints.parse(["estate.test"], ["127.0.0.1/32"], ["estate.test"])
+        settings = flow.AuthoritySettings(
+            "estate", constraints, 10**8, Lifetime.parse("1000d", None), 10**6
+        )
+        flow.ensure_authority(self.authority, settings, datetime.now(UTC), Plan())
 
     def issue(self, *names: str) -> None:
         """New bundles, all of them or those named."""
@@ -211,6 +214,23 @@ def test_a_restart_where_a_signal_is_not_enough(estate: Estate) -> None:
     assert estate.reload(timeout=10)["proven"] == ["api"]
     assert estate.calls() == ["restart api"]
     assert estate.served("api") == estate.serial("api")
+
+
+def test_a_new_root_is_taken_up(estate: Estate) -> None:
+    estate.start("api")
+    estate.new_root("other")
+    estate.issue()
+    assert estate.reload()["proven"] == ["api"]
+    assert estate.served("api") == estate.serial("api")
+
+
+def test_a_deaf_server_gets_the_bundle_of_its_old_root_back(estate: Estate) -> None:
+    estate.start("api", "--deaf")
+    old = estate.serial("api")
+    estate.new_root("other")
+    estate.issue()
+    assert "the bundle from before is served again" in estate.reload()["msg"]
+    assert estate.serial("api") == old
 
 
 def test_a_new_client_certificate_is_told_not_proven(estate: Estate) -> None:

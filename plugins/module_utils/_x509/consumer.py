@@ -17,6 +17,7 @@ import ssl
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
@@ -110,15 +111,14 @@ class Containers:
             ) from None
 
 
-def client_context(authority: str, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    """A context that trusts one authority and shows a client certificate where there is one.
+def client_context(root: Path, identity: Path) -> ssl.SSLContext:
+    """A context that trusts one root and shows a client certificate.
 
-    :arg authority: Path of the root.
+    :arg identity: Directory of the bundle whose certificate is shown.
     """
-    context = ssl.create_default_context(cafile=authority)
+    context = ssl.create_default_context(cafile=str(root))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certificate and key:
-        context.load_cert_chain(certificate, key)
+    context.load_cert_chain(identity / "tls.crt", identity / "tls.key")
     return context
 
 
@@ -147,6 +147,7 @@ def served_serial(
 class Renewal:
     """One consumer and the bundles that it has to take up.
 
+    :arg identity: Directory of the bundle that this host shows as a client.
     :arg timeout: Seconds until it has to serve the new certificate.
     """
 
@@ -154,7 +155,7 @@ class Renewal:
     containers: Containers
     consumer: Consumer
     swaps: list[Swap]
-    context: ssl.SSLContext
+    identity: Path
     timeout: float
 
     def take_up(self, declared: Mapping[str, Declaration]) -> bool:
@@ -165,7 +166,7 @@ class Renewal:
         """
         names = [swap.certificate for swap in self.swaps]
         try:
-            shown = self._tell({swap.certificate: swap.serial for swap in self.swaps})
+            shown = self._tell(declared, {s.certificate: s.serial for s in self.swaps})
         except PhoenixError as error:
             self._go_back(declared, error.message)
             self.tree.clear_pending(names)
@@ -181,11 +182,11 @@ class Renewal:
         for name, serial in before.items():
             self.tree.point(declared[name], serial)
         try:
-            self._tell(before)
+            self._tell(declared, before)
         except PhoenixError as error:
             raise PhoenixError(f"{why}; with the bundle from before: {error.message}") from None
 
-    def _tell(self, serials: Mapping[str, str]) -> bool:
+    def _tell(self, declared: Mapping[str, Declaration], serials: Mapping[str, str]) -> bool:
         container = self.containers.running().get(self.consumer.name)
         if container is None:
             raise PhoenixError(f"{self.consumer.name} does not run any more")
@@ -193,14 +194,17 @@ class Renewal:
         serial = serials.get(self.consumer.name)
         if serial is None:
             return False
+        # The root that came with the bundle: after a change of roots old and new ones differ.
+        root = self.tree.current(declared[self.consumer.name]) / "ca.crt"
+        context = client_context(root, self.identity)
         wait_until(
-            lambda: self._serves(serial),
+            lambda: self._serves(serial, context),
             timeout=self.timeout,
             what=f"{self.consumer.name} to serve certificate {serial}",
         )
         return True
 
-    def _serves(self, serial: str) -> bool:
+    def _serves(self, serial: str, context: ssl.SSLContext) -> bool:
         """Whether all addresses do. They are asked for each time: a restart may move it."""
         name = self.consumer.name
         container = self.containers.running().get(name)
@@ -211,7 +215,7 @@ class Renewal:
                 address,
                 self.consumer.port,
                 self.consumer.fqdn,
-                self.context,
+                context,
                 postgresql=self.consumer.postgresql,
             )
             if found != serial:
