@@ -12,11 +12,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,12 @@ class Estate:
 
     # Playbooks.
 
-    def command(self, playbook: str, *arguments: str) -> list[str]:
+    def command(self, playbook: str, report: Path, *arguments: str) -> list[str]:
         inventory = self.state / "inventory"
+        places = {"attest_report_dir": str(self.reports), "attest_phases": [str(report)]}
         return [
             *("ansible-playbook", f"playbooks/{playbook}.yml", "-i", str(inventory)),
-            *("-e", json.dumps({"attest_report_dir": str(self.reports)}), *arguments),
+            *("-e", json.dumps(places), *arguments),
         ]
 
     def environment(self, report: Path) -> dict[str, str]:
@@ -111,11 +113,9 @@ class Estate:
 
     def play(self, playbook: str, *arguments: str) -> Play:
         """Run a playbook to its end."""
-        return self.run(self.command(playbook, *arguments))
-
-    def run(self, command: Sequence[str]) -> Play:
         self._number += 1
         report = self.folder / f"run{self._number}" / "phases.json"
+        command = self.command(playbook, report, *arguments)
         begun = time.monotonic()
         done = subprocess.run(
             command,
@@ -145,7 +145,7 @@ class Estate:
         self._number += 1
         report = self.folder / f"run{self._number}" / "phases.json"
         with subprocess.Popen(
-            self.command("phoenix"),
+            self.command("phoenix", report),
             cwd=ROOT,
             env=self.environment(report),
             stdout=subprocess.PIPE,
@@ -296,8 +296,8 @@ def estate() -> Iterator[Estate]:
     """A drill host; bare at first, unless one is taken over."""
     folder = ROOT / "build" / "e2e"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("run*.log"):
-        old.unlink()
+    for old in folder.glob("run*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
     taken = REUSE and running()
     if not taken:
         drill("absent", "images")

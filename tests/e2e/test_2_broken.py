@@ -26,7 +26,7 @@ CANARY = (
 
 def phase(name: str) -> Act:
     """Repair by running a phase again."""
-    return lambda estate: estate.phoenix("--skip-tags", "verify")
+    return lambda estate: estate.phoenix("--tags", name, "--skip-tags", "verify")
 
 
 def canary(estate: Any) -> str:
@@ -108,7 +108,7 @@ def plain_port(estate: Any) -> None:
 
 def stale_certificate(estate: Any) -> None:
     """A new bundle that the service was not told about."""
-    estate.phoenix("--skip-tags", "verify", "-e", "pki_renew=true")
+    estate.phoenix("--tags", "trust", "--skip-tags", "verify", "-e", "pki_renew=true")
     estate.sh(
         "cd /opt/tamshai/certs/mcp-hr; readlink current > /dev/shm/now;"
         " ln -sfn versions/$(ls versions | grep -v $(basename $(cat /dev/shm/now)) | head -1)"
