@@ -10,13 +10,15 @@ module: vault_config
 short_description: Reconcile the settings of a Vault or OpenBao server in one call
 version_added: 1.0.0
 description:
-  - Brings audit devices, auth methods, secret engines, policies and roles to what is declared, over
+  - Brings audit devices, auth methods, secret engines, policies, roles, database connections and
+    static roles to what is declared, over
     one connection, several requests at a time, in the order in which they depend on each other.
   - Reads everything first, so that the plan is whole before the first write and check mode shows
     exactly what a run does.
   - Compares only what is stated. What is left out stays as it is.
-  - Reads back what it wrote. A setting that the server ignored, as servers do with fields that they
-    do not know, is an error that names the field and the server's version.
+  - Servers take a field that they do not know, and forget it. Before anything is written, the
+    server is asked which fields it takes, and afterwards what was written is read back; a setting
+    that would be, or was, ignored is an error that names it and the server's version.
 author:
   - tamshai.phoenix contributors (@tamshai)
 extends_documentation_fragment:
@@ -313,6 +315,110 @@ options:
           that.
         type: bool
       token_type: *token_type
+  database_connections:
+    description:
+      - Connections of a database engine.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the connection.
+        type: str
+        required: true
+      mount:
+        description: Where the database engine is mounted.
+        type: str
+        default: database
+      plugin_name:
+        description: Plugin that speaks to the database server, such as
+          V(postgresql-database-plugin).
+        type: str
+      connection_url:
+        description: Address of the database, with C({{username}}) and C({{password}}) in their
+          places.
+        type: str
+      username:
+        description: Whom the engine logs in as.
+        type: str
+      password:
+        description:
+          - Password to log in with, used only when the connection is created.
+          - The server may have replaced it since (C(rotate-root)), which a second write would undo.
+        type: str
+      verify_connection:
+        description: Whether the server tries the connection whenever it is written.
+        type: bool
+      password_authentication:
+        description: How a password is sent to PostgreSQL, V(password) or V(scram-sha-256).
+        type: str
+      allowed_roles:
+        description: Roles that may use the connection.
+        type: list
+        elements: str
+      root_rotation_statements:
+        description: Statements by which the engine changes its own password.
+        type: list
+        elements: str
+      max_open_connections:
+        description: How many connections are open at most.
+        type: int
+      max_connection_lifetime:
+        description: How long a connection is kept.
+        type: str
+      username_template:
+        description: Template of the names of made users.
+        type: str
+      password_policy:
+        description: Password policy that passwords are made by.
+        type: str
+  static_roles:
+    description:
+      - Logins whose passwords a database engine rotates.
+      - Creating one rotates its password at once.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the static role.
+        type: str
+        required: true
+      mount:
+        description: Where the database engine is mounted.
+        type: str
+        default: database
+      db_name:
+        description: Name of the connection.
+        type: str
+      username:
+        description: The login; it is decided when the role is created.
+        type: str
+      rotation_period:
+        description: Time between two rotations, in seconds or with a unit.
+        type: str
+      rotation_schedule:
+        description: Schedule of rotations in the form of cron, where the server knows that.
+        type: str
+      rotation_window:
+        description: Time within which a scheduled rotation has to happen, where the server knows
+          that.
+        type: str
+      rotation_statements:
+        description: Statements by which a password is changed.
+        type: list
+        elements: str
+      skip_import_rotation:
+        description: Whether the password is left as it is when the role is created, where the
+          server knows that.
+        type: bool
+      credential_type:
+        description: What is rotated.
+        type: str
+        choices: [password, rsa_private_key, client_certificate]
+      credential_config:
+        description: Settings of the credential type.
+        type: dict
   purge:
     description:
       - What to remove because it is not declared in this call.
@@ -325,7 +431,7 @@ options:
       kind:
         description: Kind of object.
         type: str
-        choices: [policy, approle, cert role]
+        choices: [policy, approle, cert role, static role]
         required: true
       prefix:
         description:
@@ -446,8 +552,10 @@ OPTIONS: dict[str, type[kinds.Kind]] = {
     "policies": kinds.Policies,
     "approles": kinds.AppRoles,
     "cert_roles": kinds.CertRoles,
+    "database_connections": kinds.DatabaseConnections,
+    "static_roles": kinds.StaticRoles,
 }
-PURGED = ("policy", "approle", "cert role")
+PURGED = ("policy", "approle", "cert role", "static role")
 STATED = {"type": {"required": True}, "text": {"required": True}}
 
 
@@ -495,6 +603,8 @@ def main() -> None:
         "policies": name,
         "approles": name | {"mount": {"type": "str", "default": "approle"}},
         "cert_roles": name | {"mount": {"type": "str", "default": "cert"}},
+        "database_connections": name | {"mount": {"type": "str", "default": "database"}},
+        "static_roles": name | {"mount": {"type": "str", "default": "database"}},
     }
     spec = connection_spec()
     for option, kind in OPTIONS.items():

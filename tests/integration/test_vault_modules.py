@@ -276,18 +276,55 @@ class TestConfig:
         assert (role["token_ttl"], role["token_num_uses"]) == (3600, 3)
         assert json.loads(result["diff"]["before"])["approle approle2/svc-a"]["token_ttl"] == 7
 
-    def test_a_field_that_the_server_ignores(
-        self, server: OpenBao, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("check", [True, False])
+    def test_a_field_that_the_server_would_ignore(
+        self, server: OpenBao, root: VaultClient, monkeypatch: pytest.MonkeyPatch, check: bool
     ) -> None:
         fields = {**AppRoles.fields, "rotation_schedule": Field("text")}
         monkeypatch.setattr(AppRoles, "fields", fields)
         role = {"name": "ignored", "rotation_schedule": "0 0 * * *", "token_ttl": 60}
-        result = configure(server, approles=[role])
+        result = configure(server, check=check, approles=[role])
         assert result["failed"] is True
         assert result["vault_error"] == "ignored_field"
         assert result["ignored_fields"] == ["rotation_schedule"]
         assert result["server_version"] in result["msg"]
-        assert verdicts(result) == {"approle approle/ignored": "ignored by the server"}
+        assert root.read("auth/approle/role/ignored") is None
+
+    def test_a_static_role_with_a_schedule(self, server: OpenBao, root: VaultClient) -> None:
+        """OpenBao takes no schedule, and would say 204 to it."""
+        root.write("sys/mounts/database", {"type": "database"})
+        role = {"name": "app", "db_name": "pg", "username": "app", "rotation_schedule": "0 0 * * *"}
+        result = configure(server, static_roles=[role])
+        assert result["ignored_fields"] == ["rotation_schedule"]
+
+    def test_a_database_connection(self, server: OpenBao, root: VaultClient) -> None:
+        connection = {
+            "name": "Pg",
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": "postgresql://{{username}}:{{password}}@db.test:5432/x",
+            "username": "rotator",
+            "password": "the-first-password",
+            "verify_connection": False,
+            "allowed_roles": ["b", "a"],
+            "root_rotation_statements": ["SELECT 1"],
+        }
+        declared = {
+            "secret_engines": [{"path": "dbs", "type": "database"}],
+            "database_connections": [{**connection, "mount": "dbs"}],
+        }
+        done = configure(server, **declared)
+        assert verdicts(done)["database connection dbs/Pg"] == "created"
+        assert "the-first-password" not in json.dumps(done)
+        assert configure(server, **declared)["changed"] is False
+        declared["database_connections"][0]["allowed_roles"] = ["a"]
+        changed = configure(server, **declared)
+        assert changed["objects"][-1]["fields"] == ["allowed_roles"]
+        # The password is not sent again.
+        bodies = [entry["request"].get("data") for entry in server.audited("dbs/config/Pg")]
+        assert ["password" in body for body in bodies if body and "plugin_name" in body] == [
+            True,
+            False,
+        ]
 
     def test_what_cannot_be_changed_is_refused_before_anything_is(
         self, server: OpenBao, root: VaultClient

@@ -8,65 +8,26 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import (
-    Field,
+    CONNECTION_FIELDS,
+    STATIC_ROLE_FIELDS,
     normalise,
     observed,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.schema import accepted_fields
 
 __all__ = ["CONNECTION_FIELDS", "STATIC_ROLE_FIELDS", "Connection", "StaticRole", "moment"]
 
 Values = dict[str, Any]
 
-STATIC_ROLE_FIELDS: Mapping[str, Field] = {
-    "db_name": Field("text"),
-    "username": Field("text", fixed=True),
-    "rotation_period": Field("duration"),
-    "rotation_schedule": Field("text"),
-    "rotation_window": Field("duration"),
-    "rotation_statements": Field("list"),
-    "skip_import_rotation": Field("bool", fixed=True),
-    "credential_type": Field("text", choices=("password", "rsa_private_key", "client_certificate")),
-    "credential_config": Field("map"),
-}
-CONNECTION_FIELDS: Mapping[str, Field] = {
-    "plugin_name": Field("text"),
-    "connection_url": Field("text"),
-    "username": Field("text"),
-    "password_authentication": Field("text"),
-    "allowed_roles": Field("names"),
-    "root_rotation_statements": Field("list"),
-    "max_open_connections": Field("int"),
-    "max_connection_lifetime": Field("text"),
-    "username_template": Field("text"),
-    "password_policy": Field("text"),
-}
 # What a read of a connection gives other names, or puts below connection_details.
 _RENAMED = {"root_credentials_rotate_statements": "root_rotation_statements"}
 _ALWAYS_SENT = ("db_name", "username", "rotation_period", "rotation_schedule", "rotation_window")
-
-
-def accepted_fields(client: VaultClient, path: str) -> set[str] | None:
-    """The fields that the server itself says it takes at a path; ``None`` where it does not say.
-
-    An unknown field is answered with 204 and forgotten; its own description is the only way to
-    know before anything is written. Reading it needs a token but no policy.
-    """
-    try:
-        document = client.call("GET", path, params={"help": "1"}).body.get("openapi") or {}
-    except errors.VaultError:
-        return None
-    schemas = (document.get("components") or {}).get("schemas") or {}
-    names: set[str] = set()
-    for schema in schemas.values():
-        names |= set(schema.get("properties") or {})
-    return names or None
 
 
 def moment(text: Any) -> dt.datetime | None:

@@ -14,7 +14,15 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["TOKEN_FIELDS", "Field", "argument_spec", "normalise", "observed"]
+__all__ = [
+    "CONNECTION_FIELDS",
+    "STATIC_ROLE_FIELDS",
+    "TOKEN_FIELDS",
+    "Field",
+    "argument_spec",
+    "normalise",
+    "observed",
+]
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,22 @@ class Field:
     :arg form: How its values are read and compared, a key of ``FORMS``.
     :arg fixed: Whether it is decided once, when the object is created.
     :arg choices: Its values, where there is a fixed set of them.
+    :arg once: Whether it is sent when the object is created and only then; the server does not
+        give it back.
+    :arg always: Whether it is sent with every write; the server does not give it back.
+    :arg secret: Whether its value must not be shown.
     """
 
     form: str
     fixed: bool = False
     choices: tuple[str, ...] = ()
+    once: bool = False
+    always: bool = False
+    secret: bool = False
+
+    @property
+    def compared(self) -> bool:
+        return not (self.once or self.always)
 
 
 def _duration(value: Any) -> int:
@@ -91,6 +110,31 @@ TOKEN_FIELDS: dict[str, Field] = {
     ),
 }
 
+# The database engine.
+STATIC_ROLE_FIELDS: dict[str, Field] = {
+    "db_name": Field("text"),
+    "username": Field("text", fixed=True),
+    "rotation_period": Field("duration"),
+    "rotation_schedule": Field("text"),
+    "rotation_window": Field("duration"),
+    "rotation_statements": Field("list"),
+    "skip_import_rotation": Field("bool", fixed=True),
+    "credential_type": Field("text", choices=("password", "rsa_private_key", "client_certificate")),
+    "credential_config": Field("map"),
+}
+CONNECTION_FIELDS: dict[str, Field] = {
+    "plugin_name": Field("text"),
+    "connection_url": Field("text"),
+    "username": Field("text"),
+    "password_authentication": Field("text"),
+    "allowed_roles": Field("names"),
+    "root_rotation_statements": Field("list"),
+    "max_open_connections": Field("int"),
+    "max_connection_lifetime": Field("text"),
+    "username_template": Field("text"),
+    "password_policy": Field("text"),
+}
+
 
 def normalise(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str, Any]:
     """What is stated in ``values`` (``None`` is not stated), in the form for comparing.
@@ -123,6 +167,6 @@ def argument_spec(fields: Mapping[str, Field]) -> dict[str, dict[str, Any]]:
         if field.choices:
             option["choices"] = list(field.choices)
         if any(word in name for word in ("token", "secret", "key", "pass")):
-            option["no_log"] = False  # Only named like one: none of these settings is a secret.
+            option["no_log"] = field.secret  # Most are only named like a secret.
         spec[name] = option
     return spec

@@ -17,6 +17,8 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import Pho
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import (
+    CONNECTION_FIELDS,
+    STATIC_ROLE_FIELDS,
     TOKEN_FIELDS,
     Field,
     normalise,
@@ -29,10 +31,12 @@ __all__ = [
     "AuditDevices",
     "AuthMethods",
     "CertRoles",
+    "DatabaseConnections",
     "Kind",
     "KvConfigs",
     "Policies",
     "SecretEngines",
+    "StaticRoles",
     "by_name",
 ]
 
@@ -52,6 +56,12 @@ class Kind(ABC):
 
     name: ClassVar[str]
     fields: ClassVar[Mapping[str, Field]]
+    # Whether a write takes fields of just these names, so that the server can be asked about them.
+    checked: ClassVar[bool] = False
+
+    def path(self, key: str) -> str:
+        """The API path that an object is written to."""
+        raise NotImplementedError
 
     @abstractmethod
     def key(self, entry: Entry) -> str:
@@ -219,10 +229,15 @@ class _Roles(Kind):
     default_mount: ClassVar[str]
     collection: ClassVar[str]
     prefix: ClassVar[str] = "auth/"
+    checked = True
 
     def key(self, entry: Entry) -> str:
         mount = str(entry.get("mount") or self.default_mount).strip("/")
-        return f"{mount}/{str(entry['name']).lower()}"
+        return f"{mount}/{self.own_name(str(entry['name']))}"
+
+    def own_name(self, name: str) -> str:
+        """A name as the server keeps it."""
+        return name.lower()
 
     def path(self, key: str) -> str:
         mount, _slash, name = key.rpartition("/")
@@ -318,6 +333,65 @@ class CertRoles(_Roles):
     }
 
 
+class _InDatabaseEngine(_Roles):
+    default_mount = "database"
+    prefix = ""
+
+    def own_name(self, name: str) -> str:
+        return name
+
+
+class DatabaseConnections(_InDatabaseEngine):
+    """How the database engine reaches a database server, and as whom.
+
+    The password is written when the connection is created. After that the server may have replaced
+    it by one of its own, which a second write would undo.
+    """
+
+    name = "database connection"
+    collection = "config"
+    checked = False  # Each plugin takes fields of its own besides.
+    fields: ClassVar[Mapping[str, Field]] = {
+        **CONNECTION_FIELDS,
+        "password": Field("text", once=True, secret=True),
+        "verify_connection": Field("bool", always=True),
+    }
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        data = client.read(self.path(key))
+        if data is None:
+            return None
+        flat = {**data, **(data.get("connection_details") or {})}
+        if "root_credentials_rotate_statements" in flat:
+            flat["root_rotation_statements"] = flat["root_credentials_rotate_statements"]
+        return observed(self.fields, flat)
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        # The server wants the plugin's name in every write.
+        if "plugin_name" not in values:
+            values = {**values, "plugin_name": (client.read(self.path(key)) or {})["plugin_name"]}
+        return super().write(client, key, values, create=create)
+
+
+class StaticRoles(_InDatabaseEngine):
+    """Logins whose passwords the database engine rotates. Creating one rotates it at once."""
+
+    name = "static role"
+    collection = "static-roles"
+    fields: ClassVar[Mapping[str, Field]] = {
+        **STATIC_ROLE_FIELDS,
+        "skip_import_rotation": Field("bool", once=True),
+    }
+    _always = ("db_name", "username", "rotation_period", "rotation_schedule")
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        if not create:
+            # These the server wants again in every change.
+            now = observed(self.fields, client.read(self.path(key)) or {})
+            values = {name: now[name] for name in self._always if now.get(name)} | values
+        return _warnings(client.write(self.path(key), values, repeatable=not create))
+
+
 class AuditDevices(Kind):
     """Audit devices. OpenBao takes them from its configuration file and refuses them by API."""
 
@@ -377,6 +451,8 @@ KINDS: tuple[type[Kind], ...] = (
     Policies,
     AppRoles,
     CertRoles,
+    DatabaseConnections,
+    StaticRoles,
 )
 
 

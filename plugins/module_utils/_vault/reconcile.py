@@ -18,9 +18,11 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import MASK
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import KINDS, Kind
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.schema import accepted_fields
 
 __all__ = ["Outcome", "Purge", "Reconciler", "reconcile"]
 
@@ -57,7 +59,19 @@ class _Item:
     @property
     def differing(self) -> list[str]:
         actual = self.actual or {}
-        return sorted(name for name, value in self.wanted.items() if actual.get(name) != value)
+        return sorted(
+            name
+            for name, value in self.wanted.items()
+            if self.kind.fields[name].compared and actual.get(name) != value
+        )
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What is wanted, without secrets."""
+        return {
+            name: MASK if self.kind.fields[name].secret else value
+            for name, value in self.wanted.items()
+        }
 
     @property
     def title(self) -> str:
@@ -111,6 +125,7 @@ class Reconciler:
         for items in self._items.values():
             for item in items:
                 self._decide(item)
+            self._refuse_ignored([i for i in items if i.actual is None or i.differing])
         for purge in self._purges:
             self._decide_purge(purge)
 
@@ -121,10 +136,31 @@ class Reconciler:
         for item, actual in zip(there, found, strict=True):
             item.actual = actual
 
+    def _refuse_ignored(self, due: list[_Item]) -> None:
+        """Refuse a setting that the server would take without a word and forget.
+
+        :raises errors.IgnoredFieldError: before anything has been written.
+        """
+        if not due or not due[0].kind.checked:
+            return
+        accepted = accepted_fields(self.client, due[0].kind.path(due[0].key))
+        unknown = {item.title: sorted(set(item.wanted) - (accepted or set())) for item in due}
+        fields = sorted({name for names in unknown.values() for name in names})
+        if accepted is None or not fields:
+            return
+        version = self.client.version
+        named = [f"{title}: {', '.join(names)}" for title, names in unknown.items() if names]
+        raise errors.IgnoredFieldError(
+            f"the server (version {version}) does not know, and would ignore: {'; '.join(named)}",
+            hint="Nothing was written. Leave these settings out, or upgrade the server.",
+            fields=fields,
+            version=version,
+        )
+
     def _decide(self, item: _Item) -> None:
         differing = item.differing
         if item.actual is None:
-            self.plan.add(item.kind.name, item.key, "create", None, item.wanted)
+            self.plan.add(item.kind.name, item.key, "create", None, item.shown)
             self.outcomes.append(Outcome(item.kind.name, item.key, "created"))
             return
         if not differing:
@@ -189,8 +225,12 @@ class Reconciler:
 
     def _write(self, item: _Item) -> list[str]:
         create = item.actual is None
-        names = item.wanted if create else item.differing
-        values = {name: item.wanted[name] for name in names}
+        due = {*item.wanted} if create else {*item.differing}
+        values = {
+            name: value
+            for name, value in item.wanted.items()
+            if name in due or item.kind.fields[name].always
+        }
         return item.kind.write(self.client, item.key, values, create=create)
 
     def _verify(self, kind: Kind, items: list[_Item]) -> None:
