@@ -15,13 +15,14 @@ short_description: Fail if a PostgreSQL login can do more than it may
 description:
   - Works out what each login of a server can effectively do, in every database that admits
     sessions, and compares it with an allow-list.
-  - A right counts whether the login has it by its own name, by C(PUBLIC), by a role whose rights it
-    inherits, by a role that it may become or by one that it administers.
+  - A right counts whether the login has it by its own name, by C(PUBLIC), by a role whose rights
+    it inherits, by a role that it may become or by one that it administers.
   - Looks at attributes, memberships, ownership, grants on objects, columns, databases,
-    tablespaces, settings, languages, foreign servers and large objects, at rights on objects to
-    come, at rights on system objects beyond those of the initial database, at rows that are reached
-    without row level security, at policies that are not declared, at functions that run with their
-    owner's rights, and at extensions whose code knows no limits.
+    tablespaces, parameters, languages, foreign servers and large objects, at rights on objects to
+    come, at rights on system objects beyond those of the initial database, at rows that are
+    reached without row level security, at policies that are not declared, at functions that run
+    with their owner's rights, at extensions whose code knows no limits, and at settings that only
+    a superuser could have made for the login.
   - Whatever no rule allows is a finding; so is a login that is not named.
   - Takes nothing away. Each finding names the statement that would.
   - Rights on types, and rights to execute functions that run with the caller's rights in a trusted
@@ -55,7 +56,8 @@ options:
         type: str
         required: true
       name:
-        description: Name of the object with its schema, in which V(*) and V(?) match as in a shell.
+        description: >-
+          Name of the object with its schema, in which V(*) and V(?) match as in a shell.
         type: str
         default: "*"
       rights:

@@ -209,6 +209,13 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         "ALTER SYSTEM",
         "parameter",
     ),
+    "setting": ("ALTER ROLE app SET session_replication_role = replica", "SET", "setting"),
+    "setting for all": ("ALTER ROLE ALL SET session_replication_role = replica", "SET", "setting"),
+    "setting in a database": (
+        "ALTER ROLE app IN DATABASE d_hr SET log_statement = 'none'",
+        "SET",
+        "setting",
+    ),
     "large object": (
         "SELECT lo_create(4711); GRANT SELECT ON LARGE OBJECT 4711 TO app",
         "SELECT",

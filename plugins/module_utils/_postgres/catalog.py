@@ -87,6 +87,7 @@ class Cluster:
     memberships: list[Row] = field(default_factory=list)
     grants: list[Grant] = field(default_factory=list)
     owned: list[Row] = field(default_factory=list)
+    settings: list[Row] = field(default_factory=list)
     connectable: list[str] = field(default_factory=list)
 
     @property
@@ -142,14 +143,15 @@ WITH granted AS (
     nspowner AS owner, nspacl AS acl, 'pg_namespace'::regclass AS class,
     CASE nspname WHEN 'information_schema' THEN ARRAY[makeaclitem(0, nspowner, 'USAGE', false)]
       ELSE acldefault('n', nspowner) END AS usual, 0 AS sub
-  FROM pg_namespace o WHERE nspname !~ '^pg_(toast|temp)'
+  FROM pg_namespace o WHERE nspacl IS NOT NULL AND nspname !~ '^pg_(toast|temp)'
   UNION ALL
   SELECT CASE relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, relname, '', o.oid,
     relowner, relacl, 'pg_class'::regclass,
     CASE n.nspname WHEN 'information_schema' THEN ARRAY[makeaclitem(0, relowner, 'SELECT', false)]
       ELSE acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner) END, 0
   FROM pg_class o JOIN pg_namespace n ON n.oid = relnamespace
-  WHERE relkind NOT IN ('i', 'I', 't', 'c') AND n.nspname !~ '^pg_(toast|temp)'
+  WHERE relacl IS NOT NULL AND relkind NOT IN ('i', 'I', 't', 'c')
+    AND n.nspname !~ '^pg_(toast|temp)'
   UNION ALL
   SELECT 'column', n.nspname, relname, attname, attrelid, relowner, attacl, 'pg_class'::regclass,
     NULL, attnum
@@ -158,10 +160,12 @@ WITH granted AS (
   UNION ALL
   SELECT 'system function', n.nspname, proname, pg_get_function_identity_arguments(o.oid), o.oid,
     proowner, proacl, 'pg_proc'::regclass, acldefault('f', proowner), 0
-  FROM pg_proc o JOIN pg_namespace n ON n.oid = pronamespace WHERE o.oid < {FIRST_USER_OID}
+  FROM pg_proc o JOIN pg_namespace n ON n.oid = pronamespace
+  WHERE proacl IS NOT NULL AND o.oid < {FIRST_USER_OID}
   UNION ALL
   SELECT 'language', '', lanname, '', o.oid, lanowner, lanacl,
-    'pg_language'::regclass, acldefault('l', lanowner), 0 FROM pg_language o WHERE lanpltrusted
+    'pg_language'::regclass, acldefault('l', lanowner), 0 FROM pg_language o
+  WHERE lanacl IS NOT NULL AND lanpltrusted
   UNION ALL
   SELECT 'foreign data wrapper', '', fdwname, '', o.oid, fdwowner, fdwacl,
     'pg_foreign_data_wrapper'::regclass, NULL, 0 FROM pg_foreign_data_wrapper o
@@ -231,6 +235,17 @@ FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l 
 WHERE p.oid >= {FIRST_USER_OID} AND (p.prosecdef OR NOT l.lanpltrusted AND l.lanname <> 'sql')
 ORDER BY 1, 2, 3
 """  # noqa: S608 - nothing in it comes from outside
+# Settings that only a superuser may change (session_replication_role switches triggers off), and
+# that a superuser has changed for somebody.
+_SETTINGS = """
+SELECT CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END AS role,
+  coalesce(d.datname, '*') AS database, g.name, split_part(text, '=', 1) AS stated
+FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) text
+LEFT JOIN pg_settings g ON g.name = split_part(text, '=', 1)
+WHERE g.name IS NULL AND split_part(text, '=', 1) !~ '[.]'
+  OR g.context IN ('superuser', 'superuser-backend')
+ORDER BY 1, 2, 4
+"""
 _KINDS = {
     "r": "table",
     "p": "partitioned table",
@@ -263,6 +278,7 @@ def read_cluster(session: Session) -> Cluster:
     cluster.memberships = session.query(_MEMBERSHIPS)
     cluster.grants = [_grant(row) for row in session.query(_DATABASES)]
     cluster.owned = [row for row in session.query(_OWNED) if row["shared"]]
+    cluster.settings = session.query(_SETTINGS)
     cluster.connectable = [
         row["name"]
         for row in session.query(

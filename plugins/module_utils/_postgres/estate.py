@@ -91,6 +91,8 @@ def allowed(
         function = f"{schema}.set_password(p_role text, p_verifier text)"
         rules += [
             {"login": login, "kind": "login"},
+            # So that a failing statement leaves no verifier in the server's log.
+            _rule(login, "setting", "*", "log_min_error_statement", ("SET",)),
             _rule(login, "database", database, database, ("CONNECT",)),
             _rule(login, "schema", database, schema, ("USAGE",)),
             _rule(login, "function", database, function, ("EXECUTE",)),

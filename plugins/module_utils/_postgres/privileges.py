@@ -185,6 +185,7 @@ def _rights(cluster: Cluster, databases: Sequence[Database]) -> Iterator[Finding
         reach = _reach(cluster, login)
         yield from _attributes(cluster, reach)
         yield from _memberships(cluster, reach)
+        yield from _settings(cluster, login)
         yield from _granted(cluster.grants, reach, "*")
         yield from _owned(cluster, cluster.owned, reach, "*")
         for database in databases:
@@ -239,6 +240,24 @@ def _memberships(cluster: Cluster, reach: _Reach) -> Iterator[Finding]:
             f"GRANTED BY {identifier(edge['grantor'])}"
         )
         yield Finding(reach.login, right, "role", edge["role"], "*", how, revoke)
+
+
+def _settings(cluster: Cluster, login: str) -> Iterator[Finding]:
+    """Settings that the login could not change, and that its sessions start with all the same."""
+    for row in cluster.settings:
+        if row["role"] not in ("", login):
+            continue
+        whom = f"ROLE {identifier(login)}" if row["role"] else "ROLE ALL"
+        place = "" if row["database"] == "*" else f" IN DATABASE {identifier(row['database'])}"
+        yield Finding(
+            login,
+            "SET",
+            "setting",
+            row["stated"],
+            row["database"],
+            "set for the login" if row["role"] else "set for everybody",
+            f"ALTER {whom}{place} RESET {identifier(row['stated'])}",
+        )
 
 
 def _granted(grants: Iterable[Grant], reach: _Reach, database: str) -> Iterator[Finding]:
