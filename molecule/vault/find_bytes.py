@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, tamshai.phoenix contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 

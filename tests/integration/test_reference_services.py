@@ -13,6 +13,8 @@ import shutil
 import socket
 import ssl
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,7 +152,7 @@ def test_user_sees_the_rows_that_row_level_security_grants(
 
 
 def test_settings_of_one_user_do_not_reach_the_next(world: World) -> None:
-    for _ in range(6):  # more often than the pool has connections
+    for _attempt in range(6):  # more often than the pool has connections
         everyone = call_tool(world.hr.port, world.gateway_bundle, "whoami", {}, "eve", "hr-read")
         alone = call_tool(world.hr.port, world.gateway_bundle, "whoami", {}, "alice")
         assert (everyone["visible_employees"], alone["visible_employees"]) == (4, 1)
@@ -296,9 +298,50 @@ def test_changed_password_is_taken_up_without_a_failed_request(world: World) -> 
     world.give_hr_secrets()
     world.hr.hangup()
     eventually(lambda: "secrets reloaded" in world.hr.log, "reload")
-    for _ in range(10):
+    for _attempt in range(10):
         assert names(call_tool(port, bundle, "list_employees", {}, "alice")) == ["alice"]
     world.healthy(world.hr)
+
+
+def test_renewals_under_load_fail_no_request(world: World) -> None:
+    """Certificate and password change five times while three callers ask without a pause."""
+    stop = threading.Event()
+    asked: list[int] = []
+    failed: list[str] = []
+
+    def ask(through_gateway: bool) -> None:
+        port, bundle, prefix = (
+            (world.gateway.port, world.operator, "hr_")
+            if through_gateway
+            else (world.hr.port, world.gateway_bundle, "")
+        )
+        while not stop.is_set():
+            try:
+                rows = call_tool(port, bundle, f"{prefix}list_employees", {}, "alice")
+                if names(rows) != ["alice"]:
+                    failed.append(repr(rows))
+            except Exception as error:  # noqa: BLE001 - whatever it is, a request has failed
+                failed.append(repr(error))
+            asked.append(1)
+
+    callers = [threading.Thread(target=ask, args=(way,)) for way in (True, True, False)]
+    for caller in callers:
+        caller.start()
+    try:
+        for number in range(5):
+            world.hr.new_certificate()
+            world.set_password(f"password {number} {HOSTILE}")
+            world.give_hr_secrets()
+            done = world.hr.log.count("secrets reloaded")
+            world.hr.hangup()
+            eventually(lambda n=done: world.hr.log.count("secrets reloaded") > n, "reload")
+            time.sleep(0.3)
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join(30)
+    assert failed == []
+    assert len(asked) > 10
 
 
 def test_health_is_the_truth_about_the_login(world: World) -> None:
