@@ -29,6 +29,7 @@ from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_init,
     vault_kv,
     vault_login,
+    vault_snapshot,
     vault_unseal,
 )
 
@@ -499,6 +500,59 @@ class TestAppRole:
         assert self.manage(server, state="absent")["verdict"] == "deleted"
         assert self.manage(server, state="absent")["changed"] is False
         assert root.read("auth/approle/role/cycle") is None
+
+
+class TestSnapshot:
+    def test_saved_kept_and_restored(self, fresh: OpenBao, tmp_path: Path) -> None:
+        fresh.ready()
+        at, place = fresh.arguments(token=fresh.root_token), tmp_path / "backups"
+        with fresh.client() as client:
+            client.write("sys/mounts/kv", {"type": "kv"})
+            client.write("kv/a", {"value": "kept"})
+        foreseen = run_module(vault_snapshot, check=True, **at, directory=str(place))
+        assert foreseen["changed"] is True
+        assert not place.exists()
+        (tmp_path / "vault-other.snap").write_text("")
+        results = [
+            run_module(vault_snapshot, **at, directory=str(place), keep=2) for _n in range(3)
+        ]
+        assert results[2]["removed"] == [results[0]["path"]]
+        left = sorted(str(path) for path in place.iterdir())
+        assert left == [results[1]["path"], results[2]["path"]]
+        assert Path(left[0]).stat().st_mode & 0o777 == 0o600
+
+        with fresh.client() as client:
+            client.write("kv/a", {"value": "spoilt"})
+            name = client.seal_status()["cluster_name"]
+        back = {"state": "restored", "path": left[1]}
+        unnamed = run_module(vault_snapshot, **at, **back)
+        assert f"is named {name}" in unnamed["msg"]
+        assert run_module(vault_snapshot, check=True, **at, **back, confirm=name)["changed"] is True
+        with fresh.client() as client:
+            assert (client.read("kv/a") or {})["value"] == "spoilt"
+        assert run_module(vault_snapshot, **at, **back, confirm=name)["changed"] is True
+        fresh.unseal()
+        with fresh.client() as client:
+            assert (client.read("kv/a") or {})["value"] == "kept"
+
+    @pytest.mark.parametrize("damage", ["cut", "changed", "other"])
+    def test_a_damaged_snapshot_is_not_restored(
+        self, server: OpenBao, root: VaultClient, tmp_path: Path, damage: str
+    ) -> None:
+        at = server.arguments(token=server.root_token)
+        made = run_module(vault_snapshot, **at, directory=str(tmp_path))
+        data = bytearray(Path(made["path"]).read_bytes())
+        if damage == "cut":
+            del data[len(data) // 2 :]
+        elif damage == "changed":
+            data[len(data) // 2] ^= 1
+        else:
+            data[:] = b"something else"
+        Path(made["path"]).write_bytes(bytes(data))
+        name = root.seal_status()["cluster_name"]
+        result = run_module(vault_snapshot, **at, state="restored", path=made["path"], confirm=name)
+        assert "not an intact snapshot" in result["msg"]
+        assert root.seal_status()["sealed"] is False
 
 
 class TestKv:

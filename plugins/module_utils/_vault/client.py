@@ -309,6 +309,7 @@ class VaultClient:
         path: str,
         *,
         body: Mapping[str, Any] | None = None,
+        payload: bytes | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         wrap_ttl: str | int | None = None,
@@ -319,6 +320,7 @@ class VaultClient:
         """Send one request, as often as it takes within the connection's limits.
 
         :arg path: Below ``/v1/``, not encoded.
+        :arg body: Sent as JSON. :arg payload: Sent as it is instead.
         :arg accept: Statuses of 400 and above that the caller wants to see instead of an error.
         :raises errors.VaultError: the subclass says what is wrong.
         """
@@ -330,7 +332,8 @@ class VaultClient:
         extra = dict(headers or {})
         if wrap_ttl:
             extra["X-Vault-Wrap-TTL"] = str(wrap_ttl)
-        payload = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
+        if payload is None:
+            payload = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
         target = path if not params else f"{path}?{urlencode(params)}"
         patience = _Patience(self.connection.wait, self._pause, self.url)
         renewed = False
