@@ -4,6 +4,7 @@
 
 E2E_KEEP=1    leave the host running afterwards
 E2E_REUSE=1   take the one that was left running, and do not time its rebuild
+E2E_IMAGES=0  take the images as they are, without building what has changed
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = os.environ.get("E2E_NAME", "drill-e2e")
 ADDRESS = os.environ.get("E2E_ADDRESS", "198.19.255.11")
 KEEP = os.environ.get("E2E_KEEP") == "1"
+IMAGES = ["images"] if os.environ.get("E2E_IMAGES") == "0" else []
 REUSE = os.environ.get("E2E_REUSE") == "1"
 PHASES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
 SLICE = {
@@ -89,6 +91,7 @@ class Estate:
         self.state = ROOT / "build" / "drill" / NAME
         self.reports = folder / "report"
         self.first: Play | None = None
+        self.second: Play | None = None
         self._number = 0
 
     # Playbooks.
@@ -301,7 +304,7 @@ def estate() -> Iterator[Estate]:
     taken = REUSE and running()
     if not taken:
         drill("absent", "images")
-        drill("present")
+        drill("present", *IMAGES)
     made = Estate(folder)
     yield made
     if not KEEP:

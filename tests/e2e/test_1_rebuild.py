@@ -45,17 +45,23 @@ def test_a_bare_host_becomes_a_proven_estate(estate: Any) -> None:
         assert (estate.reports / name).stat().st_size > 1000
     seconds = {p["name"]: p["seconds"] for p in made.report["phases"]}
     print(json.dumps({"first": made.seconds, "phases": seconds}))
-    assert made.seconds <= REBUILD
 
 
-def test_a_second_run_changes_nothing_and_is_quick(estate: Any) -> None:
+def test_a_second_run_changes_nothing(estate: Any) -> None:
     made = estate.phoenix()
     assert {phase["name"]: phase["changed"] for phase in made.report["phases"]} == dict.fromkeys(
         [phase["name"] for phase in made.report["phases"]], 0
     )
-    print(json.dumps({"second": made.seconds}))
-    if estate.first is not None:
-        assert made.seconds <= SECOND_RUN * estate.first.seconds
+    estate.second = made
+
+
+def test_both_runs_are_quick_enough(estate: Any) -> None:
+    if estate.first is None:
+        pytest.skip("this run saw no rebuild")
+    figures = {"first": round(estate.first.seconds, 1), "second": round(estate.second.seconds, 1)}
+    print(json.dumps(figures))
+    assert estate.first.seconds <= REBUILD, figures
+    assert estate.second.seconds <= SECOND_RUN * estate.first.seconds, figures
 
 
 def test_the_report_keeps_the_time_of_the_rebuild(estate: Any) -> None:
