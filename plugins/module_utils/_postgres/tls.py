@@ -50,6 +50,7 @@ __all__ = ["Bundle", "Enforcer", "Proof", "Wanted", "rehearse"]
 # SQLSTATE invalid_authorization_specification: what the access rules answer, and nothing else does.
 REFUSED_BY_RULES = "28000"
 PROVEN = ".proven"
+SECOND_LOOK = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,10 @@ class Enforcer:
             return None
         try:
             serial = self.rehearse()
-            return self._prove(session, serial)
+            # A second look, so that a host that is busy for a moment is not taken for one in drift.
+            return wait_until(
+                lambda: self._prove(session, serial), timeout=SECOND_LOOK, what="the proof"
+            )
         except PostgresError as error:
             self.plan.add("server", "postgresql", "reload", note=error.message)
         return None
