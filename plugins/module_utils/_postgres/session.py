@@ -20,6 +20,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors i
     PostgresRefusedError,
     PostgresUnreachableError,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 try:
     import psycopg2
@@ -124,7 +125,9 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
 
     :arg login: Options of :func:`login_spec`. A host that is an absolute path is a socket's
         directory; any other is reached by TCP with ``sslmode=verify-full``, always.
-    :raises PostgresUnreachableError: nothing answers, or the server is starting.
+    A server that says that it is starting is waited for, as long as for a connection.
+
+    :raises PostgresUnreachableError: nothing answers, or the server is still starting.
     :raises PostgresRefusedError: the server does not let this login in.
     """
     host = login["login_host"]
@@ -153,15 +156,26 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
             arguments["hostaddr"] = login["login_hostaddr"]
         if login.get("login_client_cert"):
             arguments.update(sslcert=login["login_client_cert"], sslkey=login["login_client_key"])
-    try:
-        return Session(psycopg2.connect(**arguments), description)
-    except psycopg2.OperationalError as error:
-        text = " ".join(str(error).split())
-        if _STARTING.search(text) or _ABSENT.search(text):
-            raise PostgresUnreachableError(
-                f"no PostgreSQL server answers as {description}: {text}"
-            ) from None
-        raise PostgresRefusedError(f"PostgreSQL refused {description}: {text}") from None
+
+    def attempt() -> Session | PostgresError:
+        """A session, or why there is none; raises only what a moment's patience may cure."""
+        try:
+            return Session(psycopg2.connect(**arguments), description)
+        except psycopg2.OperationalError as error:
+            text = " ".join(str(error).split())
+        absent = PostgresUnreachableError(f"no PostgreSQL server answers as {description}: {text}")
+        if _STARTING.search(text):
+            raise absent
+        if _ABSENT.search(text):
+            return absent
+        return PostgresRefusedError(f"PostgreSQL refused {description}: {text}")
+
+    found = wait_until(
+        attempt, timeout=arguments["connect_timeout"], what="a server that is starting"
+    )
+    if isinstance(found, PostgresError):
+        raise found
+    return found
 
 
 @contextmanager
