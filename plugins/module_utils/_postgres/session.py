@@ -133,29 +133,7 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
     host = login["login_host"]
     database = database or login.get("login_db") or "postgres"
     description = f"{login['login_user']}@{host}:{login['login_port']}/{database}"
-    arguments: dict[str, Any] = {
-        "host": host,
-        "port": login["login_port"],
-        "user": login["login_user"],
-        "dbname": database,
-        "connect_timeout": max(2, int(login.get("connect_timeout") or 10)),
-        "application_name": "tamshai.phoenix",
-        "client_encoding": "UTF8",
-        "options": "-c search_path=pg_catalog",
-    }
-    if login.get("login_password"):
-        arguments["password"] = login["login_password"]
-    if not host.startswith("/"):
-        if not login.get("login_ca_cert"):
-            raise PostgresError(
-                f"no CA certificate for {host}",
-                hint="TCP sessions are verified: give login_ca_cert.",
-            )
-        arguments.update(sslmode="verify-full", sslrootcert=login["login_ca_cert"])
-        if login.get("login_hostaddr"):
-            arguments["hostaddr"] = login["login_hostaddr"]
-        if login.get("login_client_cert"):
-            arguments.update(sslcert=login["login_client_cert"], sslkey=login["login_client_key"])
+    arguments = _arguments(login, database)
 
     def attempt() -> Session | PostgresError:
         """A session, or why there is none; raises only what a moment's patience may cure."""
@@ -176,6 +154,36 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
     if isinstance(found, PostgresError):
         raise found
     return found
+
+
+def _arguments(login: Mapping[str, Any], database: str) -> dict[str, Any]:
+    """What psycopg2 is given."""
+    host = login["login_host"]
+    arguments: dict[str, Any] = {
+        "host": host,
+        "port": login["login_port"],
+        "user": login["login_user"],
+        "dbname": database,
+        "connect_timeout": max(2, int(login.get("connect_timeout") or 10)),
+        "application_name": "tamshai.phoenix",
+        "client_encoding": "UTF8",
+        "options": "-c search_path=pg_catalog",
+    }
+    if login.get("login_password"):
+        arguments["password"] = login["login_password"]
+    if host.startswith("/"):
+        return arguments
+    if not login.get("login_ca_cert"):
+        raise PostgresError(
+            f"no CA certificate for {host}",
+            hint="TCP sessions are verified: give login_ca_cert.",
+        )
+    arguments.update(sslmode="verify-full", sslrootcert=login["login_ca_cert"])
+    if login.get("login_hostaddr"):
+        arguments["hostaddr"] = login["login_hostaddr"]
+    if login.get("login_client_cert"):
+        arguments.update(sslcert=login["login_client_cert"], sslkey=login["login_client_key"])
+    return arguments
 
 
 @contextmanager

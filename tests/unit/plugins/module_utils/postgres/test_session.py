@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import session
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors import (
     PostgresRefusedError,
