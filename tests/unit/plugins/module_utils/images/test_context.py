@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._images.context import write_context
 
