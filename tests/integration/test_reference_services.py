@@ -13,6 +13,7 @@ import shutil
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -107,8 +108,18 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("services")
+def folder() -> Iterator[Path]:
+    # Not pytest's own directory: PostgreSQL's account could not pass through it.
+    made = Path(tempfile.mkdtemp(prefix="tamshai-services-"))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def world(folder: Path) -> Iterator[World]:
     authority = Authority()
     with postgres(folder / "postgres", authority) as database:
         made = World(folder, database, authority)
