@@ -118,6 +118,16 @@ options:
       - File that holds the token; if neither it nor O(token) is set, C(~/.vault-token) is read
         where it exists.
     type: path
+  root_shares:
+    description:
+      - Shares of the master key (recovery shares of a server that unseals itself), as many as the
+        server needs.
+      - With them the module works as root, by a token that is made for it, known to it alone, and
+        revoked before it ends. Root tokens that were left by a killed run are revoked as well.
+      - OpenBao wants the caller to have a token that may use C(sys/generate-root-token/).
+      - In check mode no such token is made, and the module reads as what it is otherwise.
+    type: list
+    elements: str
 requirements:
   - hvac
 notes:

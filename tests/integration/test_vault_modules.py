@@ -502,6 +502,78 @@ class TestAppRole:
         assert root.read("auth/approle/role/cycle") is None
 
 
+class TestRootByQuorum:
+    @pytest.fixture
+    def quorum(self, fresh: OpenBao) -> OpenBao:
+        """A server opened by 2 of 3 shares, and a token that may begin to make a root token."""
+        at = fresh.arguments()
+        made = run_module(vault_init, **at, shares=3, threshold=2, plain=True)
+        fresh.shares = made["unseal_shares"]
+        run_module(vault_unseal, **at, shares=fresh.shares)
+        fresh.root_token = made["root_token"]
+        policy = (
+            'path "sys/generate-root-token/attempt" { capabilities = '
+            '["create", "read", "update", "delete"] }\n'
+            'path "sys/generate-root-token/update" { capabilities = ["create", "update"] }\n'
+            'path "sys/policies/acl/p" { capabilities = ["read"] }'
+        )
+        with fresh.client() as client:
+            client.write("sys/policies/acl/starter", {"policy": policy})
+            made = client.write("auth/token/create-orphan", {"policies": ["starter"]})["auth"]
+            self.starter = made["client_token"]
+        return fresh
+
+    def apply(self, server: OpenBao, shares: list[str], *, check: bool = False) -> dict[str, Any]:
+        return run_module(
+            vault_config,
+            check=check,
+            **server.arguments(token=self.starter),
+            root_shares=shares,
+            policies=[{"name": "p", "text": "# by a quorum\n"}],
+        )
+
+    def roots(self, server: OpenBao) -> int:
+        with server.client() as client:
+            count = 0
+            for accessor in client.keys("auth/token/accessors"):
+                about = client.write("auth/token/lookup-accessor", {"accessor": accessor})
+                count += about["data"]["policies"] == ["root"]
+            return count
+
+    def test_root_for_the_length_of_one_module(self, quorum: OpenBao) -> None:
+        assert self.roots(quorum) == 1  # of the fixture, which a quorum's run revokes as forgotten
+        foreseen = self.apply(quorum, quorum.shares[:2], check=True)
+        assert foreseen["changed"] is True
+        assert self.roots(quorum) == 1
+        done = self.apply(quorum, quorum.shares[:2])
+        assert done["counts"] == {"created": 1}
+        assert not any(share in json.dumps(done) for share in quorum.shares)
+        with quorum.client() as client:
+            assert client._token_lives() is False
+        again = self.apply(quorum, quorum.shares[1:])
+        assert again["changed"] is False
+        # Nobody is root now. A policy of the quorum's making shows it.
+        audited = quorum.audited("auth/token/revoke-self")
+        assert len(audited) >= 2
+
+    def test_too_few_and_wrong_shares(self, quorum: OpenBao) -> None:
+        too_few = self.apply(quorum, quorum.shares[:1])
+        assert "needs 2 shares; there are 1" in too_few["msg"]
+        wrong = quorum.shares[0][:-2] + ("00" if quorum.shares[0][-2:] != "00" else "01")
+        refused = self.apply(quorum, [wrong, quorum.shares[1]])
+        assert "do not make a root token" in refused["msg"]
+        assert self.roots(quorum) == 1
+        assert self.apply(quorum, quorum.shares[:2])["changed"] is True
+
+    def test_an_attempt_of_somebody_else_is_not_disturbed(self, quorum: OpenBao) -> None:
+        with quorum.client() as client:
+            client.call("POST", "sys/generate-root-token/attempt", body={})
+            result = self.apply(quorum, quorum.shares[:2])
+            assert "somebody else" in result["msg"]
+            state = client.call("GET", "sys/generate-root-token/attempt").body
+            assert state["data"]["started"] is True
+
+
 class TestSnapshot:
     def test_saved_kept_and_restored(self, fresh: OpenBao, tmp_path: Path) -> None:
         fresh.ready()

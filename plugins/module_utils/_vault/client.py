@@ -25,6 +25,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import protect, require
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.answers import (
@@ -38,6 +39,10 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options imp
     Connection,
     connection_from,
     connection_spec,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import (
+    generate_root,
+    revoke_forgotten,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.transport import (
     Pool,
@@ -116,6 +121,7 @@ class VaultClient:
         self._pool = self._pool_to(connection.url)
         self._login_lock = threading.Lock()
         self._logged_in = False
+        self._below_root: str | None = None
         self._seal_status: dict[str, Any] | None = None
         self._on_login = on_login
         self._hvac: Any = None
@@ -133,16 +139,53 @@ class VaultClient:
         self.close()
 
     def close(self) -> None:
-        """Give back a token that this client logged in for, then hang up."""
-        if self._logged_in:
-            self._logged_in = False
-            # It ends by itself in minutes; that a server in trouble cannot revoke it now is no
-            # reason to report something else than what went wrong before.
-            try:
-                self._attempt("POST", "auth/token/revoke-self", b"", self._headers(None, True))
-            except errors.VaultError:
+        """Give back the tokens that were made for this client, then hang up.
+
+        :raises PhoenixError: if a root token could not be revoked.
+        """
+        try:
+            if self._below_root is not None:
+                below, self._below_root = self._below_root, None
+                self._revoke_root()
+                self.token = below
+            if self._logged_in:
+                self._logged_in = False
+                # It ends by itself in minutes; that a server in trouble cannot revoke it now is no
+                # reason to report something else than what went wrong before.
+                headers = self._headers(None, True)
+                self._attempt_quietly("POST", "auth/token/revoke-self", b"", headers)
                 self.token = ""
-        self._pool.close()
+        finally:
+            self._pool.close()
+
+    # -- root, by a quorum --------------------------------------------------------------------
+
+    def elevate(self, shares: Sequence[str]) -> None:
+        """Work as root from now on, by a token that the shares make and :meth:`close` revokes."""
+
+        def ask(method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+            return self.call(method, path, body=body, repeatable=method in ("GET", "LIST")).body
+
+        token = generate_root(ask, shares)
+        self._on_login(token)
+        self._below_root, self.token = self.token, token
+        try:
+            revoke_forgotten(ask)
+        except BaseException:
+            self.close()
+            raise
+
+    def _revoke_root(self) -> None:
+        headers = self._headers(None, True)
+        for _attempt in range(self.connection.retries + 1):
+            self._attempt_quietly("POST", "auth/token/revoke-self", b"", headers)
+            if not self._token_lives():
+                return
+            self._pause(0.5)
+        raise PhoenixError(
+            f"the root token that was made for this run could not be revoked at {self.url}",
+            hint="The next run with shares revokes it; nobody knows it meanwhile.",
+        )
 
     @property
     def url(self) -> str:
@@ -617,4 +660,7 @@ def client_from(
     protect(module, connection.token)
     if not mask_login:
         return VaultClient(connection, workers=workers)
-    return VaultClient(connection, workers=workers, on_login=lambda token: protect(module, token))
+    client = VaultClient(connection, workers=workers, on_login=lambda token: protect(module, token))
+    if connection.root_shares and not module.check_mode:
+        client.elevate(connection.root_shares)
+    return client

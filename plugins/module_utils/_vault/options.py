@@ -43,6 +43,7 @@ class Connection:
     auth_role_id: str | None = field(default=None, repr=False)
     auth_secret_id: str | None = field(default=None, repr=False)
     token: str = field(default="", repr=False)
+    root_shares: tuple[str, ...] = field(default=(), repr=False)
 
 
 def _env(*names: str) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def connection_spec(**overrides: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "auth_secret_id": {"type": "str", "no_log": True},
         "token": {"type": "str", "no_log": True, **_env("BAO_TOKEN", "VAULT_TOKEN")},
         "token_file": {"type": "path"},
+        "root_shares": {"type": "list", "elements": "str", "no_log": True},
     }
     for name, change in overrides.items():
         spec[name] = {**spec[name], **change}
@@ -124,6 +126,7 @@ def connection_from(params: Mapping[str, Any]) -> Connection:
         retries=int(params["retries"]),
         wait=float(params["wait"]),
         token=_token(params) if params.get("auth_method") == "token" else "",
+        root_shares=tuple(params.get("root_shares") or ()),
         **text,
     )
 
