@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,27 @@ class TestDrift:
         assert "failed" not in result
         assert world.log_in() == "app"
         assert world.apply()["changes"] == []
+
+
+@pytest.mark.slow
+def test_a_database_that_is_down_at_rotation_time_is_rotated_when_it_is_back(world: World) -> None:
+    roles = [{"name": "app", "username": "app", "rotation_period": "5s"}]
+    assert "failed" not in world.apply(static_roles=roles)
+    before = world.vault.read("database/static-roles/app")["last_vault_rotation"]
+    world.database.stop()
+    try:
+        time.sleep(7)
+        assert world.apply(static_roles=roles)["failed"]
+    finally:
+        world.database.start()
+    end = time.monotonic() + 40
+    while world.vault.read("database/static-roles/app")["last_vault_rotation"] == before:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    slow = [{**roles[0], "rotation_period": "24h"}]
+    assert "failed" not in world.apply(static_roles=slow)
+    assert world.log_in() == "app"
+    assert world.apply(static_roles=slow)["changes"] == []
 
 
 class TestStaticRole:
