@@ -22,7 +22,7 @@ SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "state": {
         "type": "str",
-        "choices": ["read", "begun", "held", "finished"],
+        "choices": ["read", "begun", "held", "finished", "released"],
         "default": "read",
     },
     "passphrase": {"type": "str", "no_log": True},
@@ -33,8 +33,13 @@ SPEC: dict[str, Any] = {
     "secrets": {"type": "bool", "default": False},
     "share_files": {"type": "list", "elements": "path", "default": []},
     "share_environment": {"type": "str", "default": ""},
+    "offers": {"type": "dict"},
+    "share_count": {"type": "int"},
 }
-REQUIRED_IF = [("state", "held", ["passphrase", "shares", "threshold", "root_token"])]
+REQUIRED_IF = [
+    ("state", "held", ["passphrase", "shares", "threshold", "root_token"]),
+    ("state", "released", ["share_count", "threshold"]),
+]
 
 
 class ActionModule(ActionBase):  # type: ignore[misc, unused-ignore]
@@ -78,8 +83,12 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
                 seal=options["seal"],
                 passphrase=options["passphrase"],
             )
-        else:
+        elif wanted == "finished":
             custody.finish()
+        else:
+            custody.release(shares=options["share_count"], threshold=options["threshold"])
+    if options["offers"] and not check_mode:
+        changed = custody.offer(options["offers"]) or changed
     manifest = custody.manifest
     found: dict[str, Any] = {
         "changed": changed,

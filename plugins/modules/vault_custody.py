@@ -39,8 +39,9 @@ options:
         earlier server are moved into the directory C(archive), never deleted.
       - V(held) writes O(shares) and O(root_token); it never overwrites shares that are there.
       - V(finished) deletes the file of the root token, which has to be revoked by then.
+      - V(released) deletes shares that are not in force any more, since custodians hold new ones.
     type: str
-    choices: [read, begun, held, finished]
+    choices: [read, begun, held, finished, released]
     default: read
   passphrase:
     description: What the files are encrypted with; needed for V(held) and for reading secrets.
@@ -52,6 +53,14 @@ options:
   threshold:
     description: How many shares the server needs.
     type: int
+  share_count:
+    description: How many shares the custodians hold, for V(released).
+    type: int
+  offers:
+    description:
+      - Names of custodians with the PGP messages that hold their shares.
+      - They are written into the directory C(custodians), to be handed over.
+    type: dict
   root_token:
     description: The token that the server was initialised with.
     type: str
@@ -102,7 +111,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: V(absent), V(begun), V(held) or V(finished).
+  description: V(absent), V(begun), V(held), V(finished) or V(released).
   returned: success
   type: str
   sample: finished

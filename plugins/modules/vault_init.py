@@ -49,13 +49,13 @@ options:
     default: 3
   pgp_keys:
     description:
-      - Public PGP keys, as base64 of their binary form, that the shares are encrypted to, one for
-        each share and in its order.
+      - Public PGP keys that the shares are encrypted to, one for each share and in its order, as
+        ASCII armour or as base64 of the binary key.
     type: list
     elements: str
     default: []
   root_token_pgp_key:
-    description: Public PGP key, as base64 of its binary form, that the root token is encrypted to.
+    description: Public PGP key, in the same forms, that the root token is encrypted to.
     type: str
   plain:
     description:
@@ -166,6 +166,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     client_from,
     connection_spec,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import public_key
 
 
 def initialised(module: AnsibleModule, client: VaultClient) -> Result:
@@ -181,6 +182,8 @@ def initialised(module: AnsibleModule, client: VaultClient) -> Result:
         raise PhoenixError("'threshold' must be between 1 and 'shares'")
     if options["pgp_keys"] and len(options["pgp_keys"]) != options["shares"]:
         raise PhoenixError("'pgp_keys' must have one key for each of the 'shares'")
+    keys = [public_key(key) for key in options["pgp_keys"]]
+    root_key = public_key(options["root_token_pgp_key"]) if options["root_token_pgp_key"] else ""
     in_clear = not options["pgp_keys"] or not options["root_token_pgp_key"]
     if in_clear and not options["plain"]:
         raise PhoenixError(
@@ -198,8 +201,8 @@ def initialised(module: AnsibleModule, client: VaultClient) -> Result:
             status,
             shares=options["shares"],
             threshold=options["threshold"],
-            pgp_keys=options["pgp_keys"],
-            root_token_pgp_key=options["root_token_pgp_key"] or "",
+            pgp_keys=keys,
+            root_token_pgp_key=root_key,
         )
         values.update(unseal_shares=made["shares"], root_token=made["root_token"])
     return Result(plan, **values)

@@ -19,6 +19,8 @@ promises is on disk:
     All shares and the root token of that server are here.
 ``finished``
     The root token is revoked and its file is gone.
+``released``
+    The server has new shares, which custodians hold; none is here.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ __all__ = [
 
 # 32 MiB and a tenth of a second for each guess, on hardware of 2026.
 SCRYPT = {"n": 2**15, "r": 8, "p": 1}
-STATES = ("absent", "begun", "held", "finished")
+STATES = ("absent", "begun", "held", "finished", "released")
 MANIFEST = "custody.json"
 ROOT = "root-token.json"
 
@@ -227,6 +229,33 @@ class Custody:
         if self.manifest.state == "held":
             old = self.manifest
             self._write(Manifest("finished", old.id, old.seal, old.shares, old.threshold))
+        return self.manifest
+
+    def offer(self, messages: Mapping[str, str]) -> bool:
+        """Write what custodians have to be given: each a share, encrypted to its custodian.
+
+        :returns: Whether anything was written.
+        """
+        place = self.directory / "custodians"
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        written = False
+        for name, message in messages.items():
+            if not name or name.startswith(".") or "/" in name:
+                raise CustodyError(f"a custodian cannot be named {name!r}")
+            content = f"{message.strip()}\n".encode()
+            if read_bytes_or_none(place / f"{name}.pgp") != content:
+                write_atomic(place / f"{name}.pgp", content, mode=0o600)
+                written = True
+        return written
+
+    def release(self, *, shares: int, threshold: int) -> Manifest:
+        """Delete shares that open the server no more, since its custodians have new ones."""
+        if self.manifest.state not in ("finished", "released"):
+            raise CustodyError(f"{self.directory}: the bootstrap has not ended")
+        old = self.manifest
+        self._write(Manifest("released", old.id, old.seal, shares, threshold))
+        for path in self.share_paths():
+            path.unlink()
         return self.manifest
 
     def share_paths(self) -> list[Path]:

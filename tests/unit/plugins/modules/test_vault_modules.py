@@ -188,10 +188,10 @@ class TestInit:
 
     def test_pgp(self, wire: Wire) -> None:
         wire.on("GET", "sys/seal-status", self.NEW).on("PUT", "sys/init", self.MADE)
-        keys = {"pgp_keys": ["key1"], "root_token_pgp_key": "key2"}
+        keys = {"pgp_keys": ["mAEA"], "root_token_pgp_key": "mAEB"}
         result = run(vault_init, auth_method="none", shares=1, threshold=1, **keys)
         body = wire.writes()[0][2]
-        assert (body["pgp_keys"], body["root_token_pgp_key"]) == (["key1"], "key2")
+        assert (body["pgp_keys"], body["root_token_pgp_key"]) == (["mAEA"], "mAEB")
         assert result["unseal_shares"] == ["qg=="]
 
     @pytest.mark.parametrize(
@@ -200,7 +200,8 @@ class TestInit:
             ({"plain": True, "shares": 2, "threshold": 3}, "between 1 and"),
             ({"plain": True, "shares": 2, "threshold": 1, "pgp_keys": ["a"]}, "one key for each"),
             ({}, "in clear"),
-            ({"shares": 1, "threshold": 1, "pgp_keys": ["a"]}, "in clear"),
+            ({"shares": 1, "threshold": 1, "pgp_keys": ["mAEA"]}, "in clear"),
+            ({"shares": 1, "threshold": 1, "pgp_keys": ["AAAA"]}, "not a public PGP key"),
         ],
     )
     def test_refused_before_anything_happens(

@@ -157,6 +157,29 @@ class TestStages:
         assert kept.read_shares(PASS) == [SHARES[0], *SHARES[2:]]
 
 
+class TestCustodians:
+    def test_offered_then_released(self, tmp_path: Path) -> None:
+        kept = held(tmp_path)
+        kept.finish()
+        assert kept.offer({"ann": "message-a", "bo": "message-b"}) is True
+        assert kept.offer({"ann": "message-a", "bo": "message-b"}) is False
+        assert (tmp_path / "custodians" / "ann.pgp").read_text() == "message-a\n"
+        assert kept.read_shares(PASS) == SHARES  # still in force
+        kept.release(shares=2, threshold=2)
+        again = Custody(tmp_path)
+        assert (again.manifest.state, again.manifest.threshold) == ("released", 2)
+        assert again.share_paths() == []
+
+    def test_not_before_the_bootstrap_has_ended(self, tmp_path: Path) -> None:
+        with pytest.raises(CustodyError, match="has not ended"):
+            held(tmp_path).release(shares=2, threshold=2)
+
+    @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden"])
+    def test_a_name_is_no_path(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(CustodyError, match="cannot be named"):
+            held(tmp_path).offer({name: "message"})
+
+
 class TestBrought:
     def test_files_and_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "plain").write_text(f"{SHARES[0]}\n")

