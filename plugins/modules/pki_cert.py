@@ -391,27 +391,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
-from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
-    PhoenixError,
-)
-from ansible_collections.tamshai.phoenix.plugins.module_utils._module import (
-    Result,
-    require,
-    run,
-)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, require, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
-from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import (
-    flow,
-    keys,
-)
-from ansible_collections.tamshai.phoenix.plugins.module_utils._x509._lib import (
-    CRYPTOGRAPHY_ERROR,
-    not_after,
-)
-from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.authority import (
-    Authority,
-    moment,
-)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import flow, keys
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509._lib import CRYPTOGRAPHY_ERROR
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.authority import Authority
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.bundle import Tree
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.declaration import (
     KEY_TYPES,
@@ -420,12 +405,17 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.declaration 
     Lifetime,
     parse_all,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.names import (
-    Constraints,
-)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.names import Constraints
 
+_STRING = {"type": "str"}
+_NEEDED = {"type": "str", "required": True}
 _STRINGS = {"type": "list", "elements": "str", "default": []}
-_KEY_TYPE = {"type": "str", "choices": list(KEY_TYPES)}
+_KEY_TYPE = {"type": "str", "choices": list(KEY_TYPES), "no_log": False}
+
+
+def _entries(**options: Any) -> dict[str, Any]:
+    return {"type": "list", "elements": "dict", "default": [], "options": options}
+
 
 # What each state that works on the control node does, in order.
 _STEPS = {
@@ -440,15 +430,11 @@ _STEPS = {
 _STALE = 3
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "state": {
-        "type": "str",
-        "required": True,
-        "choices": [*_STEPS, "requested", "signed", "installed"],
-    },
+    "state": {**_NEEDED, "choices": [*_STEPS, "requested", "signed", "installed"]},
     "certs_dir": {"type": "path", "default": "/opt/tamshai/certs"},
     "state_dir": {"type": "path"},
     "passphrase": {"type": "str", "no_log": True},
-    "organization": {"type": "str"},
+    "organization": _STRING,
     "permitted": {
         "type": "dict",
         "options": {"dns": _STRINGS, "ips": _STRINGS, "uri_hosts": _STRINGS},
@@ -456,55 +442,30 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "root_lifetime": {"type": "str", "default": "3650d"},
     "issuing_lifetime": {"type": "str", "default": "1095d"},
     "crl_lifetime": {"type": "str", "default": "30d"},
-    "certificates": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "common_name": {"type": "str", "required": True},
-            "dns": _STRINGS,
-            "ips": _STRINGS,
-            "uris": _STRINGS,
-            "usages": {
-                "type": "list",
-                "elements": "str",
-                "choices": list(USAGES),
-                "required": True,
-            },
-            "key_type": {**_KEY_TYPE, "no_log": False},
-            "uid": {"type": "int"},
-            "gid": {"type": "int"},
-            "path": {"type": "str"},
-            "service": {"type": "str"},
-            "reload": {"type": "str", "choices": ["signal", "restart", "none"], "default": "none"},
-            "reload_signal": {"type": "str", "default": "HUP"},
-        },
-    },
-    "key_type": {**_KEY_TYPE, "default": KEY_TYPES[0], "no_log": False},
+    "certificates": _entries(
+        name=_NEEDED,
+        common_name=_NEEDED,
+        dns=_STRINGS,
+        ips=_STRINGS,
+        uris=_STRINGS,
+        usages={"type": "list", "elements": "str", "choices": list(USAGES), "required": True},
+        key_type=_KEY_TYPE,
+        uid={"type": "int"},
+        gid={"type": "int"},
+        path=_STRING,
+        service=_STRING,
+        reload={"type": "str", "choices": ["signal", "restart", "none"], "default": "none"},
+        reload_signal={"type": "str", "default": "HUP"},
+    ),
+    "key_type": {**_KEY_TYPE, "default": KEY_TYPES[0]},
     "lifetime": {"type": "str", "default": "90d"},
-    "renew_before": {"type": "str"},
+    "renew_before": _STRING,
     "renew": {"type": "bool", "default": False},
     "in_memory": {"type": "bool", "default": False},
     "host": {"type": "str", "default": ""},
     "root_certificate": {"type": "str", "default": ""},
-    "requests": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {key: {"type": "str", "required": True} for key in ("name", "csr", "time")},
-    },
-    "bundles": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "serial": {"type": "str"},
-            "certificate": {"type": "str", "required": True},
-            "root": {"type": "str", "required": True},
-        },
-    },
+    "requests": _entries(name=_NEEDED, csr=_NEEDED, time=_NEEDED),
+    "bundles": _entries(name=_NEEDED, serial=_STRING, certificate=_NEEDED, root=_NEEDED),
     "revoke": _STRINGS,
     "save_command": _STRINGS,
 }
@@ -577,7 +538,7 @@ def _requested(job: Job) -> Result:
     )
     _save(job)
     return job.result(
-        certificates=_states(job.tree, found),
+        certificates=flow.states(job.tree, found),
         requests=requests,
         pending=sorted(job.tree.pending()),
     )
@@ -591,7 +552,7 @@ def _unpredictable(job: Job) -> Result:
     found = [flow.Assessment(wanted, None, "there is none yet") for wanted in job.declared.values()]
     for item in found:
         flow.plan_leaf(job.plan, item)
-    return job.result(certificates=_states(job.tree, found), requests=[], pending=[])
+    return job.result(certificates=flow.states(job.tree, found), requests=[], pending=[])
 
 
 def _signed(job: Job) -> Result:
@@ -645,7 +606,7 @@ def _on_control_node(job: Job) -> Result:
             host=given["host"],
             check=job.check,
         )
-        values["certificates"] = _states(tree, found)
+        values["certificates"] = flow.states(tree, found)
         if makes:
             place = Path(given["state_dir"])
             flow.link_leaves(tree, place, job.declared, job.plan, check=job.check)
@@ -673,19 +634,6 @@ def _settings(given: dict[str, Any]) -> flow.AuthoritySettings:
         issuing=Lifetime.parse(given["issuing_lifetime"], None),
         crl_lifetime=seconds(given["crl_lifetime"]),
     )
-
-
-def _states(tree: Tree, found: list[flow.Assessment]) -> list[dict[str, str]]:
-    return [
-        {
-            "name": item.declared.name,
-            "path": str(tree.current(item.declared)),
-            "serial": item.bundle.serial if item.bundle else "",
-            "not_after": moment(not_after(item.bundle.leaf)) if item.bundle else "",
-            "due": item.due,
-        }
-        for item in found
-    ]
 
 
 def _save(job: Job) -> None:

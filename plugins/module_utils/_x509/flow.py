@@ -64,6 +64,7 @@ __all__ = [
     "plan_leaf",
     "request",
     "sign",
+    "states",
 ]
 
 # The two keys that sign for years; twice the leaves' strength costs nothing at their pace.
@@ -148,6 +149,20 @@ def assess(
         end = moment(not_after(bundle.leaf))
         return Assessment(declared, bundle, f"it ends on {end}, the time to renew has come")
     return Assessment(declared, bundle, "", tuple(tree.drift(declared)))
+
+
+def states(tree: Tree, found: list[Assessment]) -> list[dict[str, str]]:
+    """The certificates as a result shows them: name, path, serial, end, why one is due."""
+    return [
+        {
+            "name": item.declared.name,
+            "path": str(tree.current(item.declared)),
+            "serial": item.bundle.serial if item.bundle else "",
+            "not_after": moment(not_after(item.bundle.leaf)) if item.bundle else "",
+            "due": item.due,
+        }
+        for item in found
+    ]
 
 
 def request(
