@@ -135,20 +135,20 @@ def connect(login: Mapping[str, Any], database: str | None = None) -> Session:
     description = f"{login['login_user']}@{host}:{login['login_port']}/{database}"
     arguments = _arguments(login, database)
 
-    def attempt() -> Session | PostgresError:
+    def attempt() -> list[Session | PostgresError]:
         """A session, or why there is none; raises only what a moment's patience may cure."""
         try:
-            return Session(psycopg2.connect(**arguments), description)
+            return [Session(psycopg2.connect(**arguments), description)]
         except psycopg2.OperationalError as error:
             text = " ".join(str(error).split())
         absent = PostgresUnreachableError(f"no PostgreSQL server answers as {description}: {text}")
         if _STARTING.search(text):
             raise absent
         if _ABSENT.search(text):
-            return absent
-        return PostgresRefusedError(f"PostgreSQL refused {description}: {text}")
+            return [absent]
+        return [PostgresRefusedError(f"PostgreSQL refused {description}: {text}")]
 
-    found = wait_until(
+    (found,) = wait_until(
         attempt, timeout=arguments["connect_timeout"], what="a server that is starting"
     )
     if isinstance(found, PostgresError):

@@ -71,8 +71,8 @@ def every_hop(site: Site) -> Record:
 def _matrix(site: Site, trials: list[Trial], hops: list[Hop]) -> dict[str, dict[str, str]]:
     """The same by caller and service; a caller with one login that works is in."""
     outcomes: dict[str, dict[str, str]] = {}
-    for (name, _unused, _unused), result in zip(trials, hops, strict=True):
-        caller, _unused, rest = name.partition(" -> ")
+    for (name, *_unused), result in zip(trials, hops, strict=True):
+        caller, _arrow, rest = name.partition(" -> ")
         service = rest.partition(" as ")[0]
         row = outcomes.setdefault(caller, dict.fromkeys(site.services, "itself"))
         if row[service] != ADMITTED:
