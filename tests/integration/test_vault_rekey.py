@@ -65,9 +65,9 @@ def custodians() -> Iterator[list[Custodian]]:
     made = [Custodian(name, kind) for name, kind in zip(("ann", "bo", "cy"), kinds, strict=True)]
     # RSA keys need an encryption subkey of their own.
     fingerprint = made[1].gpg("--with-colons", "--list-keys", "bo").decode()
-    primary = next(line.split(":")[9] for line in fingerprint.splitlines() if line[:4] == "fpr:")
+    prints = [line.split(":")[9] for line in fingerprint.splitlines() if line[:4] == "fpr:"]
     if ":e:" not in fingerprint:
-        made[1].gpg("--passphrase", "", "--quick-add-key", primary, "rsa2048", "encr")
+        made[1].gpg("--passphrase", "", "--quick-add-key", prints[0], "rsa2048", "encr")
         made[1].public = made[1].gpg("--armor", "--export", "bo").decode()
     yield made
     for custodian in made:

@@ -16,7 +16,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import erro
 __all__ = ["QuorumError", "generate_root", "revoke_forgotten"]
 
 # Sends one request and returns the answer's body.
-Ask = Callable[[str, str, Mapping[str, Any] | None], dict[str, Any]]
+Ask = Callable[[str, str, "Mapping[str, Any] | None"], dict[str, Any]]
 
 # OpenBao wants a token with a right to the first; Vault, and OpenBao by a setting of its listener,
 # serves the second to anybody.
