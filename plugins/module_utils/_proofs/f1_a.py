@@ -43,6 +43,7 @@ def made_not_copied(site: Site) -> Record:
             place.relative_to(site.certs) in present, f"{certificate['name']} has no bundle"
         )
     record.note(bundles=seen, issued_in_all=len(issued))
+    site.need_birth(record)
     return record
 
 

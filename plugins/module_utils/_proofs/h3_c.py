@@ -53,6 +53,7 @@ def fresh_certificates(site: Site) -> Record:
             "not_after": bundles.not_after(leaf).isoformat(),
         }
     record.note(served=served, estate_made=site.born_text())
+    site.need_birth(record)
     return record
 
 

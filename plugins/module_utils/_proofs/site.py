@@ -24,6 +24,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine imp
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
     NotRunError,
     Once,
+    Record,
     Vocabulary,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import (
@@ -321,6 +322,14 @@ class Site:
         if not self.born():
             return "unknown: the file system keeps no birth times"
         return datetime.datetime.fromtimestamp(self.born(), datetime.UTC).isoformat()
+
+    def need_birth(self, record: Record) -> None:
+        """For proofs that compare with the estate's birth: everything is younger than 'unknown'.
+
+        :raises NotRunError: where nobody knows it, unless there are faults, which are known.
+        """
+        if not self.born() and not record.faults:
+            raise NotRunError(f"the estate's age is {self.born_text()}", record.evidence)
 
     def secrets_file(self, agent: dict[str, Json]) -> Path:
         return Path(agent["run"]) / "secrets.json"

@@ -492,6 +492,23 @@ def test_a_certificate_from_before_the_rebuild(store: Any, serving: dict[str, in
     assert "before this estate was made" in reason
 
 
+@pytest.mark.parametrize("proof_id", ["F1.a", "H3.c"])
+def test_an_estate_of_unknown_age_has_nothing_to_compare(
+    store: Any, serving: dict[str, int], proof_id: str
+) -> None:
+    store.site.born = Once(lambda: 0.0)
+    result = store.prove(proof_id)
+    assert told(result) == (
+        "not run",
+        "the estate's age is unknown: the file system keeps no birth times",
+    )
+    assert result["evidence"]
+    # What can be told without its age is told.
+    serving["mcp-hr"] = 5
+    store.index.remove(next(e for e in store.index if int(e["serial"], 16) == SERIALS["mcp-hr"]))
+    assert told(store.prove(proof_id))[0] == "fail"
+
+
 # F1.b
 
 
