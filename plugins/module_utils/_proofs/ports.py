@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["listening", "published"]
 
 _LISTEN = "0A"
+_LOOPBACK4 = 127  # the first byte
 _LOOPBACK6 = "00000000000000000000000001000000"
 
 
@@ -37,7 +39,7 @@ def listening(net: Path) -> set[int]:
 def _loopback(address: str) -> bool:
     # The kernel prints an IPv4 address as a number in the machine's byte order.
     if len(address) == 8:
-        return "7f" in (address[:2].lower(), address[-2:].lower())
+        return int(address, 16).to_bytes(4, sys.byteorder)[0] == _LOOPBACK4
     return address == _LOOPBACK6
 
 

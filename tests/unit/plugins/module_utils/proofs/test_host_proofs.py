@@ -351,6 +351,14 @@ def test_a_port_that_nobody_declared_is_asked_too(stage: Any, open_ports: dict[s
     )
 
 
+def test_a_port_that_keeps_silent(
+    stage: Any, open_ports: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = "took the request and did not answer within 5 s"
+    monkeypatch.setattr(h3_b, "plain_request", lambda _a, port: (port != 3101, silent))
+    assert told(stage.prove("H3.b")) == ("fail", f"mcp-hr port 3101 {silent}")
+
+
 def test_a_service_that_does_not_listen(stage: Any, open_ports: dict[str, Any]) -> None:
     open_ports["103"].clear()
     assert told(stage.prove("H3.b")) == ("fail", "mcp-hr does not listen on its port 3101")

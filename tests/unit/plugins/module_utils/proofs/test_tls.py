@@ -8,6 +8,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -303,11 +304,32 @@ def test_plain_http_to_a_tls_server(pki: Pki, serve: Serve) -> None:
     assert h3_b.plain_request("127.0.0.1", port)[0]
 
 
+def test_a_port_that_takes_the_request_has_not_refused_it(serve: Serve) -> None:
+    def handle(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            pass
+
+    assert h3_b.plain_request("127.0.0.1", serve(handle), timeout=0.2) == (
+        False,
+        "took the request and did not answer within 0.2 s",
+    )
+
+
 def test_a_port_that_cannot_be_asked_has_not_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(PhoenixError, match="cannot be reached"):
         h3_b.plain_request("127.0.0.1", port)
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="as a little machine's kernel prints them")
+@pytest.mark.parametrize(
+    ("word", "loopback"),
+    [("0100007F", True), ("0B00007F", True), ("7F0200C0", False), ("7F00A8C0", False)],
+)
+def test_only_the_first_byte_makes_a_loopback(tmp_path: Path, word: str, loopback: bool) -> None:
+    (tmp_path / "tcp").write_text(f"head\n   0: {word}:2008 00000000:0000 0A\n")
+    assert ports.listening(tmp_path) == (set() if loopback else {8200})
 
 
 def test_listening_ports_are_read_from_the_kernel(tmp_path: Path) -> None:
