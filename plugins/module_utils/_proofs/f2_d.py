@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     disruption,
 )
@@ -36,7 +38,9 @@ def waits_while_sealed(site: Site) -> Record:
         refused.get("failed") is True, "the settings role did not fail while it was sealed"
     )
     text = str(refused.get("message", ""))
-    record.expect("sealed" in text.lower(), f"its message does not say sealed: {text!r}")
+    record.expect(
+        re.search(r"\bsealed\b", text, re.IGNORECASE), f"its message does not say sealed: {text!r}"
+    )
     waited = float(refused.get("seconds") or 0)
     record.expect(
         waited >= float(refused.get("limit") or 0),
