@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     hop,
     pgwire,
@@ -27,20 +28,26 @@ __all__ = ["no_plaintext_login"]
 _REFUSED = "28000"
 _WORDS = "no encryption"
 
+# Besides the declared logins: the two that every server here has, and one that none has.
+_OTHERS = ("postgres", "healthcheck", "login_of_nobody")
+# Lines that a connection without TLS can match.
+_PLAIN_RULES = """
+SELECT line_number, type, database, user_name, auth_method FROM pg_hba_file_rules
+WHERE type IN ('host', 'hostnossl', 'hostnogssenc') AND auth_method <> 'reject'
+ORDER BY line_number
+"""
+
 
 @proof("F1.b")
 def no_plaintext_login(site: Site) -> Record:
-    """Log in as each login without TLS, then as its service does."""
+    """Log in as each login without TLS, then as its service does; read the server's own rules."""
     service = site.the("postgresql")
     target = hop.target_of(site, service["name"])
     record = Record()
     plain: dict[str, str] = {}
     secure: dict[str, Any] = {}
     for login in target.credentials:
-        refused, plain[login.login] = _plaintext(target, login)
-        record.expect(
-            refused, f"a plaintext login as {login.login} is not refused: {plain[login.login]}"
-        )
+        plain[login.login] = _refused(record, target, login)
         if login.password is not None:
             result = _verified(site, target, login)
             secure[login.login] = result.as_dict()
@@ -50,8 +57,40 @@ def no_plaintext_login(site: Site) -> Record:
             )
     if not secure:
         raise NotRunError("the estate has no database login of a service", {"plaintext": plain})
-    record.note(plaintext=plain, verify_full=secure)
+    others = [hop.Credential("", name, "postgres", None) for name in _OTHERS]
+    record.note(
+        plaintext=plain,
+        plaintext_others={login.login: _refused(record, target, login) for login in others},
+        verify_full=secure,
+    )
+    _judge_rules(record, site, service)
     return record
+
+
+def _judge_rules(record: Record, site: Site, service: dict[str, Any]) -> None:
+    """A door that none of these logins fits is still a door."""
+    try:
+        rules = _plain_rules(f"{site.estate['run']}/{service['name']}-socket", service["port"])
+    except (OSError, PhoenixError) as error:
+        record.expect(False, f"the rules of pg_hba.conf cannot be read: {error}")
+        return
+    for line, *rule in rules:
+        text = " ".join(str(part) for part in rule)
+        record.expect(False, f"line {line} of pg_hba.conf admits without TLS: {text}")
+
+
+def _plain_rules(folder: str, port: int) -> list[list[str | None]]:
+    """Root of the host is the superuser on the socket; there is no password for it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(f"{folder}/.s.PGSQL.{port}")
+        return pgwire.login(connection, user="postgres", database="postgres").rows(_PLAIN_RULES)
+
+
+def _refused(record: Record, target: hop.Target, login: hop.Credential) -> str:
+    refused, answer = _plaintext(target, login)
+    record.expect(refused, f"a plaintext login as {login.login} is not refused: {answer}")
+    return answer
 
 
 def _plaintext(target: hop.Target, login: hop.Credential) -> tuple[bool, str]:

@@ -524,7 +524,11 @@ def test_an_estate_of_unknown_age_has_nothing_to_compare(
 def database(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     answers: dict[str, Any] = {"plain": (True, "28000 no pg_hba.conf entry ..., no encryption")}
     answers["secure"] = Hop("admitted", "logged in to tamshai_hr as tamshai_app", "TLSv1.3")
-    monkeypatch.setattr(f1_b, "_plaintext", lambda *_a: answers["plain"])
+    answers["rules"] = []
+    monkeypatch.setattr(
+        f1_b, "_plaintext", lambda _t, login: answers.get(login.login, answers["plain"])
+    )
+    monkeypatch.setattr(f1_b, "_plain_rules", lambda _f, _p: answers["rules"])
     monkeypatch.setattr(f1_b, "_verified", lambda *_a: answers["secure"])
     return answers
 
@@ -540,6 +544,59 @@ def test_a_plaintext_login(delivered: Any, database: dict[str, Any]) -> None:
     status, reason = told(delivered.prove("F1.b"))
     assert status == "fail"
     assert "a plaintext login as tamshai_app is not refused: logged in" in reason
+
+
+@pytest.mark.parametrize("login", ["postgres", "healthcheck", "login_of_nobody"])
+def test_a_plaintext_login_that_nobody_declared(
+    delivered: Any, database: dict[str, Any], login: str
+) -> None:
+    database[login] = (False, "the server asks for a password")
+    assert told(delivered.prove("F1.b")) == (
+        "fail",
+        f"a plaintext login as {login} is not refused: the server asks for a password",
+    )
+
+
+def test_a_rule_that_admits_without_tls(delivered: Any, database: dict[str, Any]) -> None:
+    database["rules"] = [["4", "host", "{other}", "{all}", "trust"]]
+    assert told(delivered.prove("F1.b")) == (
+        "fail",
+        "line 4 of pg_hba.conf admits without TLS: host {other} {all} trust",
+    )
+
+
+def test_rules_that_cannot_be_read_pass_nothing(
+    delivered: Any, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(_folder: str, _port: int) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(f1_b, "_plain_rules", absent)
+    status, reason = told(delivered.prove("F1.b"))
+    assert status == "fail"
+    assert reason.startswith("the rules of pg_hba.conf cannot be read: ")
+
+
+def test_rules_are_read_over_the_servers_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    class Server:
+        def rows(self, statement: str) -> list[list[str]]:
+            return [["4", statement]]
+
+    def login(connection: socket.socket, **who: str) -> Server:
+        assert connection.getpeername() == f"{tmp_path}/.s.PGSQL.5432"
+        assert who == {"user": "postgres", "database": "postgres"}
+        return Server()
+
+    monkeypatch.setattr(pgwire, "login", login)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/.s.PGSQL.5432")
+        listener.listen()
+        ((_line, statement),) = f1_b._plain_rules(str(tmp_path), 5432)
+    assert "pg_hba_file_rules" in str(statement)
 
 
 def test_a_verifying_client_that_fails(delivered: Any, database: dict[str, Any]) -> None:
