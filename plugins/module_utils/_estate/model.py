@@ -348,6 +348,12 @@ def _approles(model: Estate) -> Rows:
             "token_policies": [service["name"]],
             "token_ttl": 3600,
             "token_max_ttl": 14400,
+            # As servers have them by default; said, so that whoever changed them is set right:
+            # a period renews a token for ever, whatever its longest life.
+            "token_explicit_max_ttl": 0,
+            "token_period": 0,
+            "token_num_uses": 0,
+            "bind_secret_id": True,
             "secret_id_ttl": 600,
             "secret_id_num_uses": 1,
         }

@@ -27,6 +27,10 @@ _COMPARED = (
     "token_policies",
     "token_ttl",
     "token_max_ttl",
+    "token_explicit_max_ttl",
+    "token_period",
+    "token_num_uses",
+    "bind_secret_id",
     "secret_id_ttl",
     "secret_id_num_uses",
 )

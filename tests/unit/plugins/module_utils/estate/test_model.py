@@ -172,6 +172,10 @@ def test_a_policy_grants_reading_what_is_declared_and_nothing_else(estate: dict[
         assert not any(mark in path for path in paths for mark in "*+")
     for role in model["approles"]:
         assert role["token_policies"] == [role["name"]]
+        # Said, so that a role that was made periodic, or to need no SecretID, is set right.
+        assert role["bind_secret_id"] is True
+        for name in ("token_period", "token_explicit_max_ttl", "token_num_uses"):
+            assert role[name] == 0
 
 
 @given(valid())

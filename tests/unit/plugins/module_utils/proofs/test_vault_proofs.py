@@ -48,6 +48,10 @@ def test_declared_settings_pass(stage: Any) -> None:
     [
         ("token_ttl", 7200),
         ("token_max_ttl", 0),
+        ("token_explicit_max_ttl", 60),
+        ("token_period", 86400),
+        ("token_num_uses", 5),
+        ("bind_secret_id", False),
         ("token_policies", ["mcp-hr", "mcp-gateway"]),
         ("secret_id_num_uses", 0),
         ("secret_id_ttl", 0),
