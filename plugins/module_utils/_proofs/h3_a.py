@@ -18,6 +18,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     tls,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    NotRunError,
     Record,
     proof,
 )
@@ -35,6 +36,11 @@ __all__ = ["every_hop"]
 _MODERN = frozenset({"TLSv1.2", "TLSv1.3"})
 _WORKERS = 8
 
+# What an application is told about whom to verify and admit. No hop from here shows whether it
+# verifies those that it calls.
+_VERIFYING = ("MCP_TLS_REJECT_UNAUTHORIZED", "MCP_ALLOWED_CALLERS")
+_VERIFYING_DATABASE = ("SSL", "SSL_REJECT_UNAUTHORIZED")
+
 Trial = tuple[str, Callable[[], Hop], str]
 
 
@@ -44,12 +50,12 @@ def every_hop(site: Site) -> Record:
     record = Record()
     targets = {name: hop.target_of(site, name) for name in site.services}
     trials: list[Trial] = []
-    skipped: list[str] = []
+    skipped: dict[str, str] = {}
     for probe in site.estate["probes"]:
         target = targets[probe["to"]]
         made = _trials_of(site, probe, target)
         if not made:
-            skipped.append(f"{probe['from']} -> {probe['to']}")
+            skipped[f"{probe['from']} -> {probe['to']}"] = probe["expect"]
         trials += made
     for target in targets.values():
         trials += _strangers(site, target)
@@ -59,13 +65,37 @@ def every_hop(site: Site) -> Record:
     _judge(site, record, trials, hops)
     for name, (accepted, answer) in offers.items():
         record.expect(not accepted, f"{name} accepts TLS 1.1: {answer}")
+    told = {
+        service["name"]: _told(site, service, record) for service in site.of_kind("application")
+    }
     record.note(
         who_gets_in=_matrix(site, trials, hops),
         hops={trial[0]: result.as_dict() for trial, result in zip(trials, hops, strict=True)},
         tls_1_1={name: answer for name, (_unused, answer) in offers.items()},
-        not_tried=skipped,
+        told=told,
+        not_tried=list(skipped),
     )
+    declared = [name for name, expect in skipped.items() if expect == "allow"]
+    if declared and not record.faults:
+        raise NotRunError(
+            f"declared calls that could not be tried: {', '.join(declared)}", record.evidence
+        )
     return record
+
+
+def _told(site: Site, service: dict[str, Any], record: Record) -> dict[str, str | None]:
+    """What the environment of a running application says about verifying, compared."""
+    prefixes = [use["prefix"] for use in service["databases"]]
+    keys = [*_VERIFYING, *(f"{p}_{name}" for p in prefixes for name in _VERIFYING_DATABASE)]
+    environment = site.container(service["name"]).environment
+    found = {key: environment.get(key) for key in keys}
+    for key, value in found.items():
+        wanted = service["environment"].get(key)
+        record.expect(
+            value == wanted,
+            f"{service['name']} runs with {key}={value!r}, declared is {wanted!r}",
+        )
+    return found
 
 
 def _matrix(site: Site, trials: list[Trial], hops: list[Hop]) -> dict[str, dict[str, str]]:

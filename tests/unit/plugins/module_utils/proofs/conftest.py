@@ -305,6 +305,9 @@ class Stage:
         self.site = Site(Inputs(estate=estate, **given), self.vocabulary)
         self.vault = FakeVault(estate)
         self.boxes = [container(name) for name in estate["services"]]
+        for box in self.boxes:
+            environment = estate["services"][box.service]["environment"]
+            box.inspected["Config"]["Env"] += [f"{k}={v}" for k, v in environment.items()]
         self.site.vault = Once(lambda: self.vault)  # type: ignore[assignment]
         self.site.containers = Once(lambda: self.boxes)
         self.site.info = Once(lambda: {"MemoryLimit": False})

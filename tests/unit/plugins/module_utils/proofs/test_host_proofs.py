@@ -34,6 +34,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Once
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.hop import Hop
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import Sweep
 
 VALUES = {
@@ -270,11 +271,15 @@ def doors(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Hop]:
 
 def test_every_pair_and_every_stranger_is_tried(delivered: Any, doors: dict[str, Hop]) -> None:
     result = delivered.prove("H3.a")
-    assert told(result) == ("pass", "")
+    # Without the operator's key its own hops cannot be tried, and some of them are declared.
+    assert told(result) == (
+        "not run",
+        "declared calls that could not be tried: operator -> vault, operator -> mcp-gateway",
+    )
     outcomes = {name: seen["outcome"] for name, seen in result["evidence"]["hops"].items()}
     for name, expected in PROBES:
         assert outcomes[name] == expected
-    # Without the operator's key its own hops cannot be tried, and the report says which.
+    # The report says which.
     assert "operator -> mcp-gateway" in result["evidence"]["not_tried"]
     assert result["evidence"]["tls_1_1"]["vault"] == "alert protocol_version"
 
@@ -284,6 +289,39 @@ def test_the_operators_hops_with_its_key(
 ) -> None:
     stage = restaged(operator=("-----BEGIN", "-----BEGIN"))
     assert stage.site.identity("operator").is_text
+
+
+def test_every_pair_with_the_operators_key_passes(delivered: Any, doors: dict[str, Hop]) -> None:
+    delivered.site.inputs = Inputs(
+        delivered.estate, "operator-token", operator=("-----BEGIN", "-----BEGIN")
+    )
+    result = delivered.prove("H3.a")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["hops"]["operator -> vault"]["outcome"] == "admitted"
+    assert result["evidence"]["not_tried"] == []
+    assert result["evidence"]["told"]["mcp-hr"]["POSTGRES_SSL_REJECT_UNAUTHORIZED"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("MCP_TLS_REJECT_UNAUTHORIZED", "false"),
+        ("MCP_ALLOWED_CALLERS", ""),
+        ("POSTGRES_SSL", "disable"),
+        ("POSTGRES_SSL_REJECT_UNAUTHORIZED", None),
+    ],
+)
+def test_a_service_that_is_told_not_to_verify(
+    delivered: Any, doors: dict[str, Hop], key: str, value: str | None
+) -> None:
+    box = next(box for box in delivered.boxes if box.service == "mcp-hr")
+    environment = box.environment | {key: value}
+    box.inspected["Config"]["Env"] = [f"{k}={v}" for k, v in environment.items() if v is not None]
+    wanted = delivered.estate["services"]["mcp-hr"]["environment"][key]
+    assert told(delivered.prove("H3.a")) == (
+        "fail",
+        f"mcp-hr runs with {key}={value!r}, declared is {wanted!r}",
+    )
 
 
 @pytest.mark.parametrize(
