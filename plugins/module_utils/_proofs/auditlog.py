@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import io
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +24,8 @@ __all__ = ["device_file", "entries", "log_file", "wait_for_path"]
 
 # A host that has run for long has a long log; the newest part of it answers.
 _NEWEST = 64 * 1024 * 1024
+# A log that has just been put aside must not take what it says with it.
+_ASIDE = 2
 _AUDIT_MOUNT = "/bao/audit"
 
 
@@ -44,7 +49,10 @@ def device_file(site: Site) -> Path:
 
 
 def entries(site: Site, containing: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """Entries of the file device in whose text one of some byte strings occurs, oldest first."""
+    """Entries of the file device in whose text one of some byte strings occurs, oldest first.
+
+    The newest logs that were put aside are read too.
+    """
     for line in _lines(log_file(site)):
         if any(part in line for part in containing):
             try:
@@ -56,10 +64,35 @@ def entries(site: Site, containing: Sequence[bytes]) -> Iterator[dict[str, Any]]
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - _NEWEST))
-        yield from stream
+    with contextlib.ExitStack() as stack:
+        # Opened before the others are looked for: were it put aside meanwhile, it is read twice,
+        # which is no harm, and not missed.
+        current = stack.enter_context(path.open("rb"))
+        aside = [stack.enter_context(_open(name)) for name in _put_aside(path)]
+        for stream in [*aside, current]:
+            size = stream.seek(0, io.SEEK_END)
+            stream.seek(max(0, size - _NEWEST))
+            yield from stream
+
+
+def _put_aside(path: Path) -> list[Path]:
+    """The newest logs that the host's timer has put aside, oldest first.
+
+    They carry the time in their names. One that is just being compressed is there in both forms,
+    of which the clear one is whole.
+    """
+    packed, clear = (path.parent.glob(f"audit-*.json{end}") for end in (".gz", ""))
+    found = {name.name.removesuffix(".gz"): name for name in (*packed, *clear)}
+    return [found[name] for name in sorted(found)[-_ASIDE:]]
+
+
+def _open(path: Path) -> io.BufferedIOBase:
+    if path.suffix != ".gz":
+        try:
+            return path.open("rb")
+        except FileNotFoundError:  # compressed meanwhile
+            path = path.with_name(f"{path.name}.gz")
+    return gzip.open(path)
 
 
 def wait_for_path(path: Path, text: bytes, *, timeout: float = 3) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import os
 from collections.abc import Callable
@@ -191,6 +192,31 @@ def test_a_secret_that_no_approle_read(delivered: Any) -> None:
         "fail",
         "no read of database/static-creds/tamshai-app by AppRole mcp-hr is in the audit log",
     )
+
+
+def test_reads_in_logs_that_were_put_aside(delivered: Any) -> None:
+    folder = delivered.audit.parent
+    stranger = read("tamshai/data/mcp-hr", name="cert-operator")
+    (folder / "audit-20261126T120000Z.json.gz").write_bytes(gzip.compress(stranger))
+    (folder / "audit-20261126T130000Z.json.gz").write_bytes(gzip.compress(PROBE))
+    # Killed in the middle: the packed form is half of it.
+    (folder / "audit-20261126T140000Z.json.gz").write_bytes(gzip.compress(READS)[:20])
+    (folder / "audit-20261126T140000Z.json").write_bytes(READS.rpartition(b"\n")[0] + b"\n")
+    delivered.audit.write_bytes(b"")
+    # The oldest of three is not looked at any more.
+    result = delivered.prove("H1.b")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["readers"]["tamshai/data/mcp-hr"]["the proofs"] == 2
+    (folder / "audit-20261126T130000Z.json.gz").write_bytes(gzip.compress(stranger))
+    assert told(delivered.prove("H1.b")) == (
+        "fail",
+        "tamshai/data/mcp-hr was read by cert-operator",
+    )
+
+
+def test_a_log_that_is_compressed_meanwhile_is_read_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "audit-1.json.gz").write_bytes(gzip.compress(b"line"))
+    assert auditlog._open(tmp_path / "audit-1.json").read() == b"line"
 
 
 def test_a_secrets_file_that_others_may_read(delivered: Any) -> None:
