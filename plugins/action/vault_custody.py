@@ -15,6 +15,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import Pho
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import (
     CRYPTOGRAPHY_IMPORT_ERROR,
     Custody,
+    CustodyError,
     brought_shares,
 )
 
@@ -101,8 +102,19 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     if options["secrets"]:
         passphrase = options["passphrase"] or ""
         found["shares"] = [
-            *custody.read_shares(passphrase, manifest.threshold or None),
+            *held_shares(custody, passphrase, manifest.threshold),
             *brought_shares(options["share_files"], options["share_environment"], passphrase),
         ]
         found["root_token"] = custody.read_root_token(passphrase)
     return found
+
+
+def held_shares(custody: Custody, passphrase: str, threshold: int) -> list[str]:
+    """All of them: the proofs search a host's disks for each one that is here.
+
+    One that is damaged must not keep the others from opening the server.
+    """
+    try:
+        return custody.read_shares(passphrase)
+    except CustodyError:
+        return custody.read_shares(passphrase, threshold or None)

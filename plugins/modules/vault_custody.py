@@ -136,7 +136,7 @@ root_token_held:
   type: bool
   sample: false
 shares:
-  description: As many of the held shares as are needed, and all that were brought.
+  description: All held shares (as many as are needed if one is damaged), and all brought ones.
   returned: if O(secrets=true)
   type: list
   elements: str

@@ -58,6 +58,9 @@ def needles(site: Site) -> list[scan.Needle]:
     for name, path in site.private_keys():
         home = f"{path.parent.parent}/"
         found.append(scan.Needle(f"{KEY}{name}", private_line(path.read_text()), (home,)))
+    if site.inputs.operator is not None:
+        line = private_line(site.inputs.operator[1])
+        found.append(scan.Needle(f"{FOREIGN}key of the operator", line))
     found += [scan.Needle(FOREIGN + label, value) for label, value in site.inputs.foreign.items()]
     return found
 

@@ -71,3 +71,16 @@ def test_brought_shares_come_after_the_held_ones(tmp_path: Path) -> None:
     files = [str(tmp_path / "mine")]
     found = act(place, "read", passphrase="pass", secrets=True, share_files=files)
     assert found["shares"] == ["share-1", "share-2", "share-3"]
+
+
+def test_all_held_shares_are_read_though_fewer_open_the_server(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    shares = [f"share-{n}" for n in range(1, 6)]
+    act(place, "begun")
+    act(place, "held", passphrase="pass", shares=shares, threshold=3, root_token="r")
+    assert act(place, "read", passphrase="pass", secrets=True)["shares"] == shares
+    (place / "share-5.json").write_text("{}")
+    assert act(place, "read", passphrase="pass", secrets=True)["shares"] == shares[:3]
+    (place / "share-1.json").write_text("{}")
+    with pytest.raises(custody.CustodyError, match=r"share-1\.json is damaged"):
+        act(place, "read", passphrase="pass", secrets=True)

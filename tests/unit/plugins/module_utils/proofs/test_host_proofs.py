@@ -699,6 +699,15 @@ def test_only_a_refusal_for_lack_of_tls_counts(
 # W.b
 
 
+def test_the_operators_key_is_looked_for(delivered: Any) -> None:
+    pem = "-----BEGIN PRIVATE KEY-----\nfirst\nsecond\nthird\n-----END PRIVATE KEY-----\n"
+    wanted = "control node: key of the operator"
+    assert wanted not in {needle.label for needle in sweep.needles(delivered.site)}
+    delivered.site.inputs = Inputs(delivered.estate, operator=("-----BEGIN", pem))
+    found = {needle.label: needle.value for needle in sweep.needles(delivered.site)}
+    assert found[wanted] == "second"
+
+
 def test_a_clean_disk_waits_for_its_reboot(delivered: Any) -> None:
     result = delivered.prove("W.b")
     assert told(result) == ("not run", "needs attest_disruptive=true (reboots the host)")
