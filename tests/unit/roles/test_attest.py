@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Role attest seals nothing that the shares at hand cannot open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2.nativetypes import NativeEnvironment
+
+ROLE = Path(__file__).parents[3] / "roles" / "attest"
+
+
+def load(path: str) -> Any:
+    return yaml.safe_load((ROLE / path).read_text(encoding="utf-8"))
+
+
+def missing(seal: dict[str, Any], custody: dict[str, Any], **more: Any) -> int:
+    variables, environment = load("vars/main.yml"), NativeEnvironment()
+    given = {"__attest_seal": seal, "__attest_custody": custody, **more}
+    shares = environment.from_string(variables["__attest_shares"]).render(given)
+    found = environment.from_string(variables["__attest_missing"]).render(
+        given, __attest_shares=list(shares)
+    )
+    return int(found)
+
+
+SHAMIR = {"snapshot": {"seal": "shamir", "threshold": 3}}
+STATIC = {"snapshot": {"seal": "static", "threshold": 3}}
+
+
+@pytest.mark.parametrize(
+    ("seal", "shares", "brought", "expected"),
+    [
+        (SHAMIR, ["a", "b", "c", "d", "e"], [], 0),
+        (SHAMIR, ["a"], [], 2),
+        (SHAMIR, [], [], 3),
+        (SHAMIR, ["a", "b"], ["b"], 1),
+        (SHAMIR, ["a", "b"], ["c"], 0),
+        (STATIC, [], [], 0),
+    ],
+)
+def test_shares_that_are_missing(
+    seal: dict[str, Any], shares: list[str], brought: list[str], expected: int
+) -> None:
+    assert missing(seal, {"shares": shares}, vault_unseal_shares=brought) == expected
+
+
+def test_an_estate_without_a_vault_misses_none() -> None:
+    assert missing({"skipped": True}, {"skipped": True}) == 0
+
+
+def test_nothing_is_restarted_while_a_share_is_missing() -> None:
+    block = next(task["block"] for task in load("tasks/disruptive.yml") if "block" in task)
+    included = {
+        task["ansible.builtin.include_tasks"]: index
+        for index, task in enumerate(block)
+        if "ansible.builtin.include_tasks" in task
+    }
+    assert included.keys() == {"restart.yml", "reboot.yml"}
+    for index in included.values():
+        assert "__attest_missing | int == 0" in block[index]["when"]
+        assert index > 1
+
+
+def test_shares_are_looked_for_where_unseal_finds_them() -> None:
+    custody = next(
+        task["tamshai.phoenix.vault_custody"]
+        for task in load("tasks/disruptive.yml")
+        if "tamshai.phoenix.vault_custody" in task
+    )
+    unseal = yaml.safe_load((ROLE.parent / "vault/tasks/unseal.yml").read_text(encoding="utf-8"))[0]
+    for name in ("share_files", "share_environment"):
+        variable = unseal["tamshai.phoenix.vault_custody"][name].strip("{} ")
+        assert variable in custody[name]
