@@ -293,6 +293,12 @@ def _ssh(seen: Mapping[str, Any]) -> Problems:
             "ansible_password: role host turns logins by password off; "
             "bring a key to the host and connect by that"
         )
+    if not ssh["pipelining"]:
+        yield (
+            "ansible_pipelining: off, so modules with secrets in them would be files on the "
+            "host's disk; set it to true for the host or the play, or [connection] pipelining "
+            "in ansible.cfg"
+        )
     networks = []
     for index, text in enumerate(ssh["allowed"] if isinstance(ssh["allowed"], list) else []):
         try:

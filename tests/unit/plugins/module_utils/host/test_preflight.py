@@ -71,7 +71,7 @@ def sound() -> dict[str, Any]:
         },
         "tried": [],
         "unreachable": "",
-        "ssh": {"allowed": ["203.0.113.0/24"], "password": False},
+        "ssh": {"allowed": ["203.0.113.0/24"], "password": False, "pipelining": True},
         "limits": {
             "systems": {"debian": ["12", "13"], "ubuntu": ["24.04"]},
             "python": "3.11",
@@ -126,6 +126,7 @@ def test_nothing_stands_against_a_sound_estate() -> None:
         ("found.skew", 31.0, "vps1: preflight_skew: the host's clock is 31 s ahead of this one"),
         ("found.skew", -3600.0, "vps1: preflight_skew: the host's clock is 3600 s behind this one"),
         ("ssh.password", True, "vps1: ansible_password: role host turns logins by password off"),
+        ("ssh.pipelining", False, "vps1: ansible_pipelining: off, so modules with secrets"),
         ("ssh.allowed", [], "vps1: host_ssh_allowed: empty; name the networks"),
         ("ssh.allowed", ["10.0.0.0/8"], "vps1: host_ssh_allowed: you come from 203.0.113.9"),
         ("ssh.allowed", ["203.0.113.9/24"], "vps1: host_ssh_allowed[0]: must be a network"),

@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What holds for every playbook and every role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+MAIN = sorted((ROOT / "roles").glob("*/tasks/main.yml"))
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_no_module_is_a_file_on_a_managed_host(playbook: Path) -> None:
+    """An installed collection comes without ansible.cfg, and pipelining is off by default."""
+    plays = yaml.safe_load(playbook.read_text(encoding="utf-8"))
+    managed = [play for play in plays if play["hosts"] != "localhost"]
+    assert managed
+    for play in managed:
+        assert play["vars"]["ansible_pipelining"] is True, play["name"]
