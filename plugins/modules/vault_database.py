@@ -96,6 +96,13 @@ options:
         description: How long a password is good.
         type: str
         default: 648h
+      units:
+        description: >-
+          Systemd units on this host that hold the password; those that were started before it was
+          last rotated are in RV(outdated).
+        type: list
+        elements: str
+        default: []
   tolerance:
     description: >-
       Seconds that the times of a rotation may differ between the two servers before the password
@@ -147,6 +154,14 @@ logins:
       static_role: tamshai-app
       rotated_at: "2026-11-26T14:00:00+00:00"
       intact: true
+outdated:
+  description: >-
+    Running units of O(static_roles[].units) that hold a password from before its rotation, by this
+    run or an earlier one, so that they are due to be restarted.
+  returned: success
+  type: list
+  elements: str
+  sample: [tamshai-agent@mcp-hr.service]
 changes:
   description: What was changed, or would be in check mode.
   returned: success
@@ -166,6 +181,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._module import (
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.handover import Handover
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.holders import outdated
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation import Names
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import (
     PSYCOPG2_ERROR,
@@ -204,6 +220,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "name": {"type": "str", "required": True},
             "username": {"type": "str", "required": True},
             "rotation_period": {"type": "str", "default": "648h"},
+            "units": {"type": "list", "elements": "str", "default": []},
         },
     },
     "tolerance": {"type": "int", "default": 10},
@@ -237,11 +254,14 @@ def work(module: AnsibleModule) -> Result:
                 handover.read(plan)
                 if plan.changed:
                     handover.act(lambda secret: protect(module, secret))
+        logins = handover.logins()
+        units = {row["username"]: row["units"] for row in params["static_roles"]}
         return Result(
             plan,
             rotated=handover.rotated,
             root_rotated=handover.root_rotated,
-            logins=handover.logins(),
+            logins=logins,
+            outdated=outdated(logins, handover.rotated, units),
             changes=plan.summary(),
         )
 
