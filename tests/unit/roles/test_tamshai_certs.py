@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -24,15 +25,22 @@ CANARY = b"-----BEGIN PRIVATE KEY-----\ncanary-4711\n"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the program runs as root only")
 
 
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program as a module, in which mounting and sealing are only pretended."""
+def program() -> Any:
+    """The program as a module."""
     loader = SourceFileLoader("tamshai_certs", str(PROGRAM))
     spec = spec_from_loader("tamshai_certs", loader)
     assert spec is not None
     module = module_from_spec(spec)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The program as a module, in which mounting and sealing are only pretended."""
+    module = program()
 
     def seal(command: list[str], data: bytes) -> bytes:
         if command[0] == "mount":
@@ -41,7 +49,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Any:
         if command[1] == "encrypt":
             return b"sealed:" + bytes(byte ^ 0x55 for byte in data)
         if not data.startswith(b"sealed:"):
-            raise module.CertsError("systemd-creds decrypt failed (1): bad")
+            raise module.RefusedError("systemd-creds decrypt failed (1): bad")
         return bytes(byte ^ 0x55 for byte in data.removeprefix(b"sealed:"))
 
     monkeypatch.setattr(module, "run", seal)
@@ -188,11 +196,105 @@ def test_a_copy_that_cannot_be_opened_is_put_aside(
     fresh.mkdir()
     sealed.parent.mkdir()
     sealed.write_bytes(b"damaged")
-    with pytest.raises(store.CertsError, match=r"cannot be restored .*certs\.refused"):
+    with pytest.raises(store.RefusedError, match=r"cannot be restored .*certs\.refused"):
         store.restore(fresh, sealed)
     assert (sealed.parent / "certs.refused").read_bytes() == b"damaged"
     assert store.restore(fresh, sealed) == 0, "the next start succeeds, with nothing"
     assert list(fresh.iterdir()) == []
+
+
+def test_what_was_put_aside_earlier_stays(store: Any, tmp_path: Path, sealed: Path) -> None:
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    sealed.parent.mkdir()
+    for damaged in (b"first", b"second", b"third"):
+        sealed.write_bytes(damaged)
+        with pytest.raises(store.RefusedError):
+            store.restore(fresh, sealed)
+    aside = {path.name: path.read_bytes() for path in sealed.parent.iterdir()}
+    assert aside == {
+        "certs.refused": b"first",
+        "certs.refused-2": b"second",
+        "certs.refused-3": b"third",
+    }
+
+
+def test_a_broken_archive_is_put_aside(store: Any, tmp_path: Path, sealed: Path) -> None:
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    sealed.parent.mkdir()
+    sealed.write_bytes(store.run(["systemd-creds", "encrypt", "--name=tamshai-certs"], b"no tar"))
+    with pytest.raises(store.RefusedError):
+        store.restore(fresh, sealed)
+    assert [path.name for path in sealed.parent.iterdir()] == ["certs.refused"]
+
+
+@pytest.mark.parametrize("when", ["decrypting", "writing", "renaming"])
+def test_what_may_pass_keeps_the_copy_and_the_next_try_succeeds(
+    store: Any,
+    tree: Path,
+    sealed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
+    (tree / "other").mkdir()
+    store.save(tree, sealed)
+    copy = sealed.read_bytes()
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    rename = Path.rename
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def slow(command: list[str], data: bytes) -> bytes:
+        raise store.CertsError("systemd-creds decrypt: timed out after 60 seconds")
+
+    def second_fails(self: Path, target: Path) -> Path:
+        if self.name == "other":
+            full()
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        if when == "decrypting":
+            patch.setattr(store, "run", lambda c, d: b"" if c[0] == "mount" else slow(c, d))
+        elif when == "writing":
+            patch.setattr(store, "put", full)
+        else:
+            patch.setattr(Path, "rename", second_fails)
+        with pytest.raises(store.CertsError, match="not restored yet") as raised:
+            store.restore(fresh, sealed)
+    assert not isinstance(raised.value, store.RefusedError)
+    assert sealed.read_bytes() == copy
+    assert not list(sealed.parent.glob("*.refused*"))
+    assert store.restore(fresh, sealed) == 0
+    assert listing(fresh) == listing(tree)
+
+
+@pytest.mark.parametrize(
+    ("script", "refused"),
+    [
+        ("echo 'Decryption failed (incorrect key?)' >&2; exit 1", True),
+        ("echo 'Unknown encryption format, or corrupted data.' >&2; exit 1", True),
+        ("echo 'Failed to unseal: Device or resource busy' >&2; exit 1", False),
+        ("echo 'tpm:warn(2.0): TPM was not able to start the command' >&2; exit 1", False),
+        ("echo 'Failed to write: No space left on device' >&2; exit 1", False),
+        ("kill -9 $$", False),
+    ],
+)
+def test_a_refusal_is_told_from_what_may_pass(script: str, refused: bool) -> None:
+    store = program()
+    with pytest.raises(store.CertsError) as raised:
+        store.run(["sh", "-c", script], b"")
+    assert isinstance(raised.value, store.RefusedError) == refused
+
+
+def test_a_program_that_cannot_be_started_is_no_refusal() -> None:
+    store = program()
+    with pytest.raises(store.CertsError) as raised:
+        store.run(["/nowhere/systemd-creds", "decrypt"], b"")
+    assert not isinstance(raised.value, store.RefusedError)
 
 
 @pytest.mark.parametrize(
