@@ -30,6 +30,8 @@ _DIGEST = r"@sha256:[0-9a-f]{64}"
 _REFERENCE = re.compile(
     rf"(?P<name>[a-z0-9][^\s@]*?)(?::(?P<tag>\w[\w.-]{{0,127}}))?(?P<digest>{_DIGEST})?"
 )
+# Registries in the domains that RFC 2606 keeps for examples.
+_EXAMPLE = re.compile(r"(?:[^/]+\.)?example\.(?:com|org|net)(?::\d+)?/")
 
 Problems = Iterator[str]
 
@@ -81,6 +83,8 @@ def _images(seen: Mapping[str, Any]) -> Problems:
         match = _REFERENCE.fullmatch(reference) if isinstance(reference, str) else None
         if match is None:
             yield f"images_references.{name}: must be an image reference such as host/name:1.2.3"
+        elif _EXAMPLE.match(match["name"]):
+            yield f"images_references.{name}: still the example; name your registry"
         elif not match["digest"] and match["tag"] in (None, "latest"):
             yield (
                 f"images_references.{name}: must have a digest or an exact tag, "

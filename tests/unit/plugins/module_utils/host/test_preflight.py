@@ -106,6 +106,16 @@ def test_nothing_stands_against_a_sound_estate() -> None:
         ("images.api", "me/api", "vps1: images_references.api: must have a digest or an exact tag"),
         ("images.api", "me/api:latest", "vps1: images_references.api: must have a digest or an"),
         ("images.api", "not an image", "vps1: images_references.api: must be an image reference"),
+        (
+            "images.api",
+            "registry.example.com/me/api:1.2.3",
+            "vps1: images_references.api: still the example; name your registry",
+        ),
+        (
+            "images.api",
+            f"example.org:5000/api@{DIGEST}",
+            "vps1: images_references.api: still the example; name your registry",
+        ),
         ("images", None, "vps1: images_references: must be a mapping"),
         ("passphrase", "", "vps1: phoenix_state_passphrase: empty; set PHOENIX_STATE_PASSPHRASE"),
         ("passphrase", "elevenchars", "vps1: phoenix_state_passphrase: shorter than 12"),
@@ -142,6 +152,13 @@ def test_a_problem_is_named_alone(path: str, value: Any, expected: str) -> None:
 @pytest.mark.parametrize("client", ["203.0.113.9", "::ffff:203.0.113.9", "", "unknown"])
 def test_a_client_that_is_allowed_or_unknown_is_no_problem(client: str) -> None:
     assert find("found.ssh_client", client) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["myexample.com/api", "docker.io/example.com/api", "r.example.io/a"]
+)
+def test_a_registry_with_a_name_like_the_example_is_none(name: str) -> None:
+    assert find("images.api", f"{name}:1.2.3") == []
 
 
 def test_all_problems_are_named_at_once() -> None:
