@@ -17,7 +17,6 @@ import random
 import ssl
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -26,7 +25,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._module import protect, require
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import protect
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.answers import (
     Reply,
@@ -50,14 +49,6 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.transport i
     TransportError,
     tls_context,
 )
-
-HVAC_IMPORT_ERROR: str | None = None
-try:
-    import hvac
-    from hvac.adapters import Adapter
-except ImportError:
-    HVAC_IMPORT_ERROR = traceback.format_exc()
-    Adapter = object
 
 __all__ = ["Connection", "Reply", "VaultClient", "client_from", "connection_spec"]
 
@@ -193,12 +184,15 @@ class VaultClient:
 
     @property
     def hvac(self) -> Any:
-        """The same connection as an :class:`hvac.Client`."""
+        """The same connection as an :class:`hvac.Client`.
+
+        :raises ImportError: where that library is not installed.
+        """
         if self._hvac is None:
-            adapter = _HvacAdapter(self)
-            self._hvac = hvac.Client(
-                url=self.url, token="", verify=True, adapter=lambda **_options: adapter
-            )
+            # Loading hvac takes a tenth of a second, which the verbs below need not pay for.
+            from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import hvac_adapter
+
+            self._hvac = hvac_adapter.attached(self)
         return self._hvac
 
     # -- verbs --------------------------------------------------------------------------------
@@ -564,57 +558,6 @@ class VaultClient:
         )
 
 
-class _HvacAdapter(Adapter):  # type: ignore[misc, unused-ignore]
-    """Lets hvac's helpers send through a :class:`VaultClient`."""
-
-    def __init__(self, client: VaultClient) -> None:
-        # hvac's own initialiser would build a requests session, which reads the environment.
-        self._client = client
-        self.base_uri = client.url
-        self.namespace = client.connection.namespace
-        self.session = None
-        self.allow_redirects = True
-        self.ignore_exceptions = False
-        self.strict_http = False
-        self.request_header = True
-        self._kwargs: dict[str, Any] = {}
-
-    @property
-    def token(self) -> str:
-        return self._client.token
-
-    @token.setter
-    def token(self, value: str | None) -> None:
-        self._client.token = value or ""
-
-    def close(self) -> None:
-        self._client.close()
-
-    def get_login_token(self, response: Any) -> str:
-        return str(response["auth"]["client_token"])
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        raise_exception: bool = True,
-        **options: Any,
-    ) -> Any:
-        path = "/".join(part for part in url.split("/") if part)
-        reply = self._client.call(
-            method.upper(),
-            path.removeprefix("v1/"),
-            body=options.get("json"),
-            params=options.get("params"),
-            headers=headers,
-            wrap_ttl=options.get("wrap_ttl"),
-            accept=() if raise_exception else range(400, 600),
-            authenticated=bool(self._client.token) and not url.endswith("/login"),
-        )
-        return reply.body if reply.status == 200 and reply.body else reply
-
-
 class _BrokenError(Exception):
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
@@ -655,7 +598,6 @@ def client_from(
 
     :arg mask_login: Mask a token that it logs in for, too. ``False`` where the token is the result.
     """
-    require(module, "hvac", HVAC_IMPORT_ERROR)
     connection = connection_from(module.params)
     protect(module, connection.token)
     if not mask_login:
