@@ -24,6 +24,14 @@ options:
   control_time:
     description: The clock of the control node, in seconds since the epoch, right before the call.
     type: float
+  users:
+    description: Names of users that are of interest.
+    type: list
+    elements: str
+    default: []
+  compose_file:
+    description: The compose file whose containers are of interest; it need not exist yet.
+    type: path
 extends_documentation_fragment: tamshai.phoenix.attributes
 attributes:
   check_mode:
@@ -114,12 +122,33 @@ host:
     compose:
       description: Version of the compose plugin.
       type: str
+    packages:
+      description: Names of the Debian packages that are installed and configured.
+      type: list
+      elements: str
+    users:
+      description:
+        - For each user asked for who exists, C(uid), C(shell), and whether the password is
+          C(locked).
+      type: dict
+    images:
+      description: The id of each image of the engine, by each of its references.
+      type: dict
+    running:
+      description:
+        - Services of the compose file with a single container, which runs, is healthy where there
+          is a health check, has the declared configuration and networks, and the image that its
+          reference names now.
+        - None while the project has a container that the file does not declare.
+      type: list
+      elements: str
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host import state
 from ansible_collections.tamshai.phoenix.plugins.module_utils._host.facts import gather
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
@@ -127,12 +156,24 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 ARGUMENT_SPEC: dict[str, Any] = {
     "disks": {"type": "list", "elements": "path", "default": ["/"]},
     "control_time": {"type": "float"},
+    "users": {"type": "list", "elements": "str", "default": []},
+    "compose_file": {"type": "path"},
 }
 
 
 def work(module: AnsibleModule) -> Result:
     """Read; there is nothing to plan."""
-    return Result(Plan(), host=gather(module.params["disks"], module.params["control_time"]))
+    params = module.params
+    host = gather(params["disks"], params["control_time"])
+    images = state.images() if host["docker"] else {}
+    file = params["compose_file"] if host["compose"] else None
+    host |= {
+        "packages": state.packages(),
+        "users": state.users(params["users"]),
+        "images": images,
+        "running": state.running(file, images) if file else [],
+    }
+    return Result(Plan(), host=host)
 
 
 def main() -> None:
