@@ -72,7 +72,11 @@ options:
     elements: str
     default: []
   token:
-    description: A token of the operator, with which the Vault's settings are read back.
+    description:
+      - A token of the operator, with which the Vault's settings are read back.
+      - >-
+        Without it the module logs in by O(operator_certificate); where that fails, the proofs that
+        need a token fail and say so, and the others are made.
     type: str
   issued:
     description:
@@ -92,7 +96,8 @@ options:
     type: dict
     default: {}
   operator_certificate:
-    description: The operator's client certificate in PEM, to try the operator's own hops with.
+    description:
+      - The operator's client certificate in PEM, for a login and for the operator's own hops.
     type: str
   operator_key:
     description: The key of O(operator_certificate) in PEM; it stays in memory.
@@ -125,7 +130,8 @@ EXAMPLES = r"""
 - name: Make all proofs that disturb nobody
   tamshai.phoenix.attest:
     estate: "{{ estate_model }}"
-    token: "{{ operator_login.token }}"
+    operator_certificate: "{{ lookup('ansible.builtin.file', operator_dir ~ '/tls.crt') }}"
+    operator_key: "{{ lookup('ansible.builtin.file', operator_dir ~ '/tls.key') }}"
     issued: "{{ authority.certificates }}"
   register: attested
 

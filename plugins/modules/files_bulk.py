@@ -117,6 +117,28 @@ options:
     description: The directory for notes of what is still to be applied.
     type: path
     default: /var/lib/tamshai/pending
+  units:
+    description:
+      - systemd units that are enabled and started once the files are there, in the order in which
+        they are started, as M(tamshai.phoenix.units_bulk) does.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Full name of the unit.
+        type: str
+        required: true
+      started:
+        description: Whether the unit has to run; left out, that is left alone.
+        type: bool
+      enabled:
+        description: Whether the unit has to start at boot; left out, that is left alone.
+        type: bool
+      optional:
+        description: Whether to pass over the unit on a host that does not have it.
+        type: bool
+        default: false
 extends_documentation_fragment: tamshai.phoenix.attributes
 attributes:
   check_mode:
@@ -158,6 +180,16 @@ applied:
   elements: str
   returned: success
   sample: [sshd]
+conditions:
+  description: Units that do not run because a condition of their own does not hold on this host.
+  type: list
+  elements: str
+  returned: success
+missing:
+  description: Units that are not there yet; check mode only, since outside of it that is a failure.
+  type: list
+  elements: str
+  returned: success
 unpredictable:
   description: What check mode cannot tell, in words.
   type: list
@@ -170,13 +202,13 @@ changes:
   returned: success
   contains:
     kind:
-      description: One of C(directory), C(file) and C(apply).
+      description: One of C(directory), C(file), C(apply), C(unit) and C(systemd).
       type: str
     name:
-      description: A path, or the name of a command.
+      description: A path, or the name of a command or of a unit.
       type: str
     action:
-      description: One of C(create), C(update), C(delete) and C(run).
+      description: One of C(create), C(update), C(delete), C(run), C(start) and C(reload).
       type: str
 """
 
@@ -190,6 +222,10 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.files import
     Bulk,
     Directory,
     File,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.units import (
+    UNIT_SPEC,
+    Units,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
@@ -225,6 +261,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "files": {"type": "list", "elements": "dict", "default": [], "options": _FILE},
     "apply": {"type": "list", "elements": "dict", "default": [], "options": _APPLY},
     "pending": {"type": "path", "default": "/var/lib/tamshai/pending"},
+    "units": {"type": "list", "elements": "dict", "default": [], "options": UNIT_SPEC},
 }
 
 
@@ -267,10 +304,17 @@ def work(module: AnsibleModule) -> Result:
         bulk.check()
     else:
         bulk.act()
+    # Read only now, since a unit may come from one of the files.
+    units = Units.declared(params["units"])
+    plan.changes.extend(units.read())
+    if not module.check_mode:
+        units.act()
     return Result(
         plan,
         changed_paths=bulk.changed_paths(),
         applied=[change.name for change in plan if change.kind == "apply"],
+        conditions=units.conditions,
+        missing=units.missing,
         unpredictable=bulk.unpredictable,
         changes=plan.summary(),
     )

@@ -90,25 +90,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.units import Unit, Units
+from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.units import UNIT_SPEC, Units
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 
-_UNIT: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "started": {"type": "bool"},
-    "enabled": {"type": "bool"},
-    "optional": {"type": "bool", "default": False},
-}
 ARGUMENT_SPEC: dict[str, Any] = {
-    "units": {"type": "list", "elements": "dict", "required": True, "options": _UNIT}
+    "units": {"type": "list", "elements": "dict", "required": True, "options": UNIT_SPEC}
 }
 
 
 def work(module: AnsibleModule) -> Result:
     """Read, plan, stop there in check mode, act."""
-    units = Units(
-        Unit(u["name"], u["started"], u["enabled"], u["optional"]) for u in module.params["units"]
-    )
+    units = Units.declared(module.params["units"])
     plan = units.read()
     if not module.check_mode:
         units.act()

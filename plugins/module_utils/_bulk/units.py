@@ -6,14 +6,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.files import Run, run_command
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 
-__all__ = ["Unit", "Units"]
+__all__ = ["UNIT_SPEC", "Unit", "Units"]
+
+UNIT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "started": {"type": "bool"},
+    "enabled": {"type": "bool"},
+    "optional": {"type": "bool", "default": False},
+}
+"""One unit in the argument spec of a module."""
 
 _PROPERTIES = (
     "Id",
@@ -49,6 +58,11 @@ class Units:
         self.missing: list[str] = []
         self._reload = False
         self._steps: list[tuple[str, ...]] = []
+
+    @classmethod
+    def declared(cls, units: Iterable[Mapping[str, Any]]) -> Units:
+        """From a module's parameters, see :data:`UNIT_SPEC`."""
+        return cls(Unit(u["name"], u["started"], u["enabled"], u["optional"]) for u in units)
 
     def read(self) -> Plan:
         """Compare, and plan what differs. A missing unit that has to be there is in ``missing``."""

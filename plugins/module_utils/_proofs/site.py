@@ -47,7 +47,7 @@ class Inputs:
     """What the control node tells the proofs.
 
     :arg estate: The estate model.
-    :arg token: An operator's token, which reads the Vault's settings.
+    :arg token: An operator's token, which reads the Vault's settings; else there is a login.
     :arg index: The control node's list of the certificates that its CA has issued.
     :arg allow: What database logins may do, as module pg_privileges takes it.
     :arg others: Names of ``policies`` and ``approles`` that are declared besides the estate's.
@@ -122,6 +122,7 @@ class Site:
         self.containers = Once(self.engine.containers)
         self.vault = Once(self._vault)
         self.host_token = Once(self._host_token)
+        self.operator_token = Once(self._operator_token)
         self.secrets = Once(self._secrets)
         self.admissions = Once(self._admissions)
         self.leftovers = Once(self._leftovers)
@@ -196,14 +197,14 @@ class Site:
 
     # Vault.
 
-    def _vault(self) -> VaultApi:
+    def _vault(self, principal: str = "host") -> VaultApi:
         service = self.the("vault")
         return VaultApi(
             "127.0.0.1",
             service["port"],
             server_name=service["fqdn"],
             ca=self.ca,
-            identity=self.identity("host"),
+            identity=self.identity(principal),
         )
 
     def _host_token(self) -> str:
@@ -225,14 +226,19 @@ class Site:
         self.vocabulary.add(token)
         self._tokens.append(token)
 
-    def operator_token(self) -> str:
-        """The operator's token.
+    def _operator_token(self) -> str:
+        """The operator's token: the one that was given, or that of a login by his certificate.
 
-        :raises PhoenixError: where the control node gave none.
+        :raises PhoenixError: where there is neither.
         """
-        if not self.inputs.token:
-            raise PhoenixError("no operator's token: the operator could not log in to Vault")
-        return self.inputs.token
+        if self.inputs.token:
+            return self.inputs.token
+        if self.identity("operator") is None:
+            raise PhoenixError("no operator's token: the operator's certificate is not at hand")
+        vault = self._vault("operator")
+        return self.token_from(
+            vault.request("PUT", "auth/cert/login", {"name": "operator"}), "operator"
+        )
 
     def secret_ids(self, approle: str) -> list[str]:
         """Accessors of the SecretIDs of a role that are alive."""

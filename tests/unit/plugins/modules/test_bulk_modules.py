@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._bulk.units import Units
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     files_bulk,
     host_info,
@@ -126,3 +127,35 @@ def test_host_info_tells_of_this_machine() -> None:
     assert found["changed"] is False
     assert found["host"]["uid"] == os.geteuid()
     assert found["host"]["skew"] > 1e9
+
+
+def test_units_after_files(arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def show(self: Units, names: list[str]) -> dict[str, dict[str, str]]:
+        seen.append(Path(arguments["files"][0]["path"]).exists())
+        state = {
+            "LoadState": "loaded",
+            "ActiveState": "active",
+            "UnitFileState": "enabled",
+            "NeedDaemonReload": "no",
+            "ConditionResult": "yes",
+            "ConditionTimestampMonotonic": "1",
+        }
+        return dict.fromkeys(names, state)
+
+    monkeypatch.setattr(Units, "_show", show)
+    units = [
+        {"name": "a.service", "started": True, "enabled": True},
+        {"name": "b.service", "enabled": False},
+    ]
+    monkeypatch.setattr(Units, "_systemctl", lambda _self, *words: stepped.append(words))
+    stepped: list[tuple[str, ...]] = []
+    done, _text = call(files_bulk, units=units, **arguments)
+    assert all(seen)
+    assert stepped == [("disable", "b.service")]
+    assert {"kind": "unit", "name": "b.service", "action": "update", "fields": ["enabled"]} in done[
+        "changes"
+    ]
+    again, _text = call(files_bulk, check=True, units=units[:1], **arguments)
+    assert again["changed"] is False

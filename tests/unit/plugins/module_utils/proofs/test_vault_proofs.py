@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,6 +96,32 @@ def test_without_an_operator_nothing_is_known(restaged: Callable[..., Any]) -> N
     status, reason = told(restaged(token="").prove("H1.a"))
     assert status == "fail"
     assert "no operator's token" in reason
+
+
+def test_the_operator_logs_in_by_his_certificate(restaged: Callable[..., Any]) -> None:
+    stage = restaged(token="", operator=("certificate", "key"))
+    asked = []
+
+    def request(*words: Any) -> Any:
+        asked.append(words)
+        return site.Answer(200, {"auth": {"client_token": "operator-token"}})
+
+    def vault(principal: str) -> Any:
+        assert principal == "operator"
+        return SimpleNamespace(request=request)
+
+    stage.site._vault = vault
+    assert told(stage.prove("H1.a")) == ("pass", "")
+    assert stage.site.operator_token() == "operator-token"
+    assert asked == [("PUT", "auth/cert/login", {"name": "operator"})]
+
+
+def test_a_refused_operator_fails_the_proofs_that_need_him(restaged: Callable[..., Any]) -> None:
+    stage = restaged(token="", operator=("certificate", "key"))
+    answer = site.Answer(403, {"errors": ["permission denied"]})
+    stage.site._vault = lambda _principal: SimpleNamespace(request=lambda *_words: answer)
+    status, reason = told(stage.prove("H1.a"))
+    assert (status, "refused the login of operator" in reason) == ("fail", True)
 
 
 # H1.c
