@@ -113,7 +113,9 @@ options:
     type: bool
     default: false
   observed:
-    description: What the caller saw while it restarted the Vault and rebooted the host.
+    description:
+      - What the caller saw while it restarted the Vault and rebooted the host.
+      - Under C(refused) why it did neither.
     type: dict
     default: {}
   fingerprint_key:
@@ -204,6 +206,14 @@ snapshot:
       description: Whether the Vault is sealed.
       type: bool
       sample: false
+    seal:
+      description: What opens the Vault, V(shamir) where shares do.
+      type: str
+      sample: shamir
+    threshold:
+      description: How many shares that takes.
+      type: int
+      sample: 3
     started:
       description: When the Vault's container was started.
       type: str
@@ -329,7 +339,8 @@ def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:
     """What a restart must not change, and what it must."""
     disruption.wait_for_vault(site, settle_timeout)
     container = site.container(site.the("vault")["name"])
-    sealed = bool(site.vault().seal_status().get("sealed"))
+    status = site.vault().seal_status()
+    sealed = bool(status.get("sealed"))
     try:
         wanted = not sealed and site.inputs.fingerprint_key
         fingerprints = disruption.fingerprints(site) if wanted else {}
@@ -338,6 +349,8 @@ def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:
     return {
         "fingerprints": fingerprints,
         "sealed": sealed,
+        "seal": str(status.get("type", "")),
+        "threshold": int(status.get("t") or 0),
         "started": container.state.get("StartedAt"),
         "boot": f"{BOOT_ID.read_text().strip()} {INIT.read_text().rpartition(')')[2].split()[19]}",
     }

@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Record
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["WANTED", "fingerprints", "observed", "open_seal", "settle", "wait_for_vault"]
+__all__ = ["fingerprints", "observed", "open_seal", "settle", "wait_for_vault", "why_not"]
 
-WANTED = {
+_WANTED = {
     "vault": "needs attest_disruptive=true (restarts Vault)",
     "host": "needs attest_disruptive=true (reboots the host)",
 }
+
+
+def why_not(site: Site, what: str) -> str:
+    """Why nothing was restarted: the role's own reason, or that nobody gave it leave."""
+    return str(site.inputs.observed.get("refused") or _WANTED[what])
 
 
 def observed(site: Site, record: Record, what: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _restart(site: Site, record: Record) -> None:
     """
     if not site.inputs.disruptive:
         if not record.faults:
-            raise NotRunError(disruption.WANTED["vault"], record.evidence)
+            raise NotRunError(disruption.why_not(site, "vault"), record.evidence)
         return
     seen: dict[str, Any] = disruption.observed(site, record, "restart")
     if not seen:

@@ -26,7 +26,7 @@ def waits_while_sealed(site: Site) -> Record:
     """Judge the two runs of the settings role that the attest role made while it was sealed."""
     site.the("vault")
     if not site.inputs.disruptive:
-        raise NotRunError(disruption.WANTED["vault"])
+        raise NotRunError(disruption.why_not(site, "vault"))
     if site.vault().seal_status().get("type") != "shamir":
         raise NotRunError("the server opens its seal by itself, so there is no wait to see")
     record = Record()

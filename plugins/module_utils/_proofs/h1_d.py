@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""H1.d: a service's token opens its own paths, and no neighbour's."""
+"""H1.d: a service's token opens its own paths, and no neighbour's; the host's opens none."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     proof,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
 
 __all__ = ["own_paths_only"]
 
 
 @proof("H1.d")
 def own_paths_only(site: Site) -> Record:
-    """With a token of each service in turn, read every secret path of the estate."""
+    """With a token of each service in turn, and the host's, read every secret path."""
     granted = paths_of(site)
     everything = sorted(set().union(*granted.values()))
     if not everything:
@@ -45,8 +46,45 @@ def own_paths_only(site: Site) -> Record:
                     f"{name} is not refused {path}: {answer.text}",
                 )
         seen[name] = answers
+    # After the AppRoles' turn: what is left alive of SecretIDs has been listed by then.
+    seen["host"] = _host(site, record, [*everything, *_beyond(site)])
     record.note(answers=seen)
     return record
+
+
+def _host(site: Site, record: Record, paths: list[str]) -> dict[str, int]:
+    """The host asks for wrapped SecretIDs of its services, and sees no secret itself."""
+    token = site.host_token()
+    answers: dict[str, int] = {}
+    for path in paths:
+        answer = site.vault().request("GET", path, token=token)
+        answers[path] = answer.status
+        record.expect(
+            answer.status == HTTPStatus.FORBIDDEN, f"the host is not refused {path}: {answer.text}"
+        )
+    for role in site.estate["approles"]:
+        path = f"auth/approle/role/{role['name']}/secret-id"
+        answer = site.vault().request("PUT", path, {}, token=token)
+        answers[f"{path} unwrapped"] = answer.status
+        if not record.expect(
+            answer.status == HTTPStatus.FORBIDDEN,
+            f"the host is not refused a SecretID of {role['name']} in clear: {answer.text}",
+        ):
+            _discard(site, path, answer)
+    return answers
+
+
+def _discard(site: Site, path: str, answer: Answer) -> None:
+    """What the host should not have been given must not live on."""
+    site.vocabulary.add(str(answer.data.get("secret_id", "")))
+    accessor = answer.data.get("secret_id_accessor")
+    if accessor:
+        site.vault().request(
+            "PUT",
+            f"{path}-accessor/destroy",
+            {"secret_id_accessor": accessor},
+            token=site.operator_token(),
+        )
 
 
 def paths_of(site: Site) -> dict[str, set[str]]:

@@ -50,7 +50,7 @@ def comes_back(site: Site) -> Record:
     if not site.inputs.disruptive:
         if record.faults:
             return record
-        raise NotRunError(disruption.WANTED["host"], record.evidence)
+        raise NotRunError(disruption.why_not(site, "host"), record.evidence)
     seen = disruption.observed(site, record, "reboot")
     if seen:
         _returned(site, record, seen)

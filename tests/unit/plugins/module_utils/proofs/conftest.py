@@ -167,6 +167,9 @@ class FakeVault:
             "mcp-gateway": {"tamshai/data/mcp-gateway"},
             "mcp-hr": {"tamshai/data/mcp-hr", "database/static-creds/tamshai-app"},
         }
+        self.host_granted: set[str] = set()
+        self.gives_clear = False
+        self.destroyed: list[str] = []
         self.uses = 1
         self.keep_accessor = False
         self.seal: dict[str, Any] = {
@@ -211,7 +214,20 @@ class FakeVault:
     ) -> Answer:
         if token.startswith("service-token-") and path != "auth/token/revoke-self":
             return self._as_service(path, token.removeprefix("service-token-"))
+        if token == "host-token" and path in self.host_granted:
+            return Answer(200, {"data": {"data": {"value": self.secret}}})
+        if path.endswith("/secret-id"):
+            return self._issue(path.split("/")[3], wrap_ttl)
         return self._entrance(path, body or {}, token) or self._as_operator(path, token)
+
+    def _issue(self, name: str, wrap_ttl: str) -> Answer:
+        if wrap_ttl:
+            wrap = {"token": f"wrap-{name}", "wrapped_accessor": f"accessor-{name}"}
+            return Answer(200, {"wrap_info": wrap})
+        if not self.gives_clear:
+            return Answer(403, {"errors": ["permission denied"]})
+        given = {"secret_id": f"clear-secret-{name}", "secret_id_accessor": f"clear-{name}"}
+        return Answer(200, {"data": given})
 
     def _entrance(self, path: str, body: dict[str, Any], token: str) -> Answer | None:
         """What needs no more than what it is given."""
@@ -223,9 +239,9 @@ class FakeVault:
             return Answer(204)
         if path == "auth/token/lookup-self":
             return Answer(200 if token in self.good_tokens else 403)
-        if parts[-1] == "secret-id":
-            wrap = {"token": f"wrap-{parts[3]}", "wrapped_accessor": f"accessor-{parts[3]}"}
-            return Answer(200, {"wrap_info": wrap})
+        if parts[-1] == "destroy":
+            self.destroyed.append(body["secret_id_accessor"])
+            return Answer(204)
         if path == "sys/wrapping/unwrap":
             return Answer(200, {"data": {"secret_id": token.replace("wrap-", "secret-")}})
         if path == "auth/approle/login":

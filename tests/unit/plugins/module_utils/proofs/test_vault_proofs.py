@@ -20,6 +20,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     framework,
     site,
 )
+from ansible_collections.tamshai.phoenix.plugins.modules import attest
 
 
 @pytest.fixture(autouse=True)
@@ -198,6 +199,36 @@ def test_a_neighbours_path_that_opens(stage: Any) -> None:
         "fail",
         "mcp-gateway is not refused tamshai/data/mcp-hr: 200",
     )
+
+
+def test_the_host_is_refused_every_secret(stage: Any) -> None:
+    answers = stage.prove("H1.d")["evidence"]["answers"]["host"]
+    assert {
+        "tamshai/data/mcp-hr",
+        "database/static-creds/tamshai-app",
+        "auth/approle/role/mcp-hr/secret-id unwrapped",
+    } <= set(answers)
+    assert set(answers.values()) == {403}
+
+
+@pytest.mark.parametrize("path", ["tamshai/data/mcp-hr", "database/static-creds/tamshai-app"])
+def test_a_secret_that_the_host_may_read(stage: Any, path: str) -> None:
+    stage.vault.host_granted.add(path)
+    assert told(stage.prove("H1.d")) == ("fail", f"the host is not refused {path}: 200")
+
+
+def test_a_secret_id_that_the_host_gets_in_clear(stage: Any) -> None:
+    stage.vault.gives_clear = True
+    result = stage.prove("H1.d")
+    assert told(result) == (
+        "fail",
+        (
+            "the host is not refused a SecretID of mcp-gateway in clear: 200; "
+            "the host is not refused a SecretID of mcp-hr in clear: 200"
+        ),
+    )
+    assert "clear-secret-mcp-hr" in set(stage.vocabulary)
+    assert stage.vault.destroyed == ["clear-mcp-gateway", "clear-mcp-hr"]
 
 
 def test_an_own_path_that_does_not_open(stage: Any) -> None:
@@ -385,6 +416,22 @@ def test_a_role_that_does_not(
 
 def test_the_wait_needs_leave(stage: Any) -> None:
     assert told(stage.prove("F2.d"))[0] == "not run"
+
+
+@pytest.mark.parametrize("proof_id", ["F2.a", "F2.d"])
+def test_a_refusal_to_restart_is_given_as_the_reason(
+    restaged: Callable[..., Any], proof_id: str
+) -> None:
+    reason = "nothing was restarted: 2 of the 3 shares that open the Vault are not at hand"
+    stage = restaged(observed={"refused": reason})
+    assert told(stage.prove(proof_id)) == ("not run", reason)
+
+
+def test_a_snapshot_says_what_opens_the_vault(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disruption, "wait_for_vault", lambda _site, _timeout: None)
+    stage.vault.seal["t"] = 3
+    seen = attest.snapshot(stage.site, 1)
+    assert (seen["seal"], seen["threshold"], seen["sealed"]) == ("shamir", 3, False)
 
 
 def test_a_seal_that_opens_itself_has_no_wait(restaged: Callable[..., Any]) -> None:
