@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def comes_back(site: Site) -> Record:
             "files_read": found.read,
             "file_systems": found.filesystems,
             "swap_not_read": found.swaps,
-            "host_key": _host_key(),
+            "host_key": _host_key(record),
         }
     )
     if not site.inputs.disruptive:
@@ -57,12 +58,28 @@ def comes_back(site: Site) -> Record:
     return record
 
 
-def _host_key() -> dict[str, Any]:
-    bound = _TPM.exists()
+def _host_key(record: Record) -> dict[str, Any]:
+    present = _TPM.exists()
+    usable, answer = _tpm_usable() if present else (False, "no TPM")
+    record.expect(
+        usable or not present,
+        f"there is a TPM, and systemd cannot use it, so that nothing is bound to it: {answer}",
+    )
     return {
-        "sealed_by": "TPM" if bound else "a key of this host in a file, since it has no TPM",
+        "sealed_by": "TPM" if usable else f"a key of this host in a file ({answer})",
         "file": str(_CREDENTIAL_KEY) if _CREDENTIAL_KEY.exists() else None,
     }
+
+
+def _tpm_usable() -> tuple[bool, str]:
+    """A device alone is not enough: systemd needs firmware, driver and libraries as well."""
+    try:
+        done = subprocess.run(
+            ["systemd-creds", "has-tpm2"], capture_output=True, text=True, check=False, timeout=10
+        )
+    except OSError as error:
+        return False, f"systemd-creds: {error.strerror}"
+    return done.returncode == 0, " ".join(done.stdout.split()) or f"status {done.returncode}"
 
 
 def _returned(site: Site, record: Record, seen: dict[str, Any]) -> None:

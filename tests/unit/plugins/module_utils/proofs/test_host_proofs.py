@@ -31,6 +31,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     scan,
     sweep,
     tls,
+    w_b,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Once
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.hop import Hop
@@ -105,6 +106,7 @@ def delivered(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> An
     monkeypatch.setattr(stage.site, "private_keys", lambda: iter(()))
     monkeypatch.setattr(stage.site.engine, "images", lambda: [{"Id": "sha256:1", "RepoTags": None}])
     stage.site.sweep = Once(Sweep)
+    monkeypatch.setattr(w_b, "_TPM", tmp_path / "no-tpm")
     stage.audit = log
     return stage
 
@@ -718,6 +720,57 @@ def test_a_clean_disk_waits_for_its_reboot(delivered: Any) -> None:
 def test_a_key_at_rest_needs_no_reboot(delivered: Any, label: str) -> None:
     delivered.site.sweep = Once(lambda: Sweep(stored=[Find(label, "/root/x")]))
     assert told(delivered.prove("W.b")) == ("fail", f"{label} in /root/x")
+
+
+@pytest.fixture
+def tpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str], None]:
+    """A TPM device, and what systemd says about it."""
+    (tmp_path / "tpmrm0").write_text("")
+    monkeypatch.setattr(w_b, "_TPM", tmp_path / "tpmrm0")
+
+    def say(status: int, answer: str) -> None:
+        program = tmp_path / "systemd-creds"
+        program.write_text(f'#!/bin/sh\n[ "$1" = has-tpm2 ] && echo "{answer}"\nexit {status}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+    return say
+
+
+def host_key(result: dict[str, Any]) -> str:
+    return str(result["evidence"]["at_rest"]["host_key"]["sealed_by"])
+
+
+def test_a_host_without_a_tpm_has_a_key_in_a_file(delivered: Any) -> None:
+    assert host_key(delivered.prove("W.b")) == "a key of this host in a file (no TPM)"
+
+
+def test_a_tpm_that_systemd_uses(delivered: Any, tpm: Callable[[int, str], None]) -> None:
+    tpm(0, "yes")
+    result = delivered.prove("W.b")
+    assert (result["status"], host_key(result)) == ("not run", "TPM")
+
+
+def test_a_tpm_that_systemd_cannot_use(delivered: Any, tpm: Callable[[int, str], None]) -> None:
+    tpm(8, "partial -libraries")
+    result = delivered.prove("W.b")
+    assert told(result) == (
+        "fail",
+        (
+            "there is a TPM, and systemd cannot use it, so that nothing is bound to it: "
+            "partial -libraries"
+        ),
+    )
+    assert host_key(result) == "a key of this host in a file (partial -libraries)"
+
+
+def test_a_tpm_that_nobody_can_ask_about(
+    delivered: Any, tpm: Callable[[int, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    status, reason = told(delivered.prove("W.b"))
+    assert status == "fail"
+    assert "systemd-creds: No such file or directory" in reason
 
 
 REBOOT = {"boot_before": "a", "boot_after": "b", "sealed": True, "seconds": 9}
