@@ -23,3 +23,9 @@ def test_no_module_is_a_file_on_a_managed_host(playbook: Path) -> None:
     assert managed
     for play in managed:
         assert play["vars"]["ansible_pipelining"] is True, play["name"]
+
+
+@pytest.mark.parametrize("tasks", MAIN, ids=lambda path: path.parts[-3])
+def test_the_tasks_of_a_role_fit_on_a_page(tasks: Path) -> None:
+    """What is longer is a file of its own."""
+    assert len(tasks.read_text(encoding="utf-8").splitlines()) <= 70
