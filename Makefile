@@ -75,7 +75,7 @@ release: bootstrap-python ## The Galaxy tarball: built, its list asserted, insta
 	@$(STAGE) release pytest -q tests/release $(ARGS)
 
 .PHONY: integration
-integration: bootstrap ## Modules against real servers on loopback.
+integration: bootstrap-tests ## Modules against real servers on loopback.
 	@$(STAGE) integration pytest -q tests/integration $(ARGS)
 
 .PHONY: molecule
@@ -90,6 +90,10 @@ e2e: bootstrap ## The whole slice end to end, with the estate broken on purpose.
 .PHONY: bootstrap
 bootstrap: ## Virtual environment with pinned versions, collection link, Docker engine.
 	@scripts/bootstrap
+
+.PHONY: bootstrap-tests
+bootstrap-tests: ## The same with what the integration tests compare with.
+	@scripts/bootstrap --tests
 
 .PHONY: bootstrap-python
 bootstrap-python: ## The same without the Docker engine.
