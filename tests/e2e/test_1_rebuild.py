@@ -13,8 +13,9 @@ import pytest
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 # Of the first run's time, and in seconds for one with images at hand. The goal for a second run
-# is a fifth; measured was 0.22 (10.8 of 49.3 s) on two idle cores. A busy machine gets some room.
-SECOND_RUN = 0.3
+# is a fifth; measured was 0.22 (10.8 of 49.3 s) on two idle cores and 0.30 beside other work. This
+# bound catches a role that does its work twice, not a busy machine.
+SECOND_RUN = 0.4
 REBUILD = 180
 REUSED = os.environ.get("E2E_REUSE") == "1"
 
