@@ -28,11 +28,12 @@ from ansible_collections.tamshai.phoenix.plugins.modules import (
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
-from fixtures.bao_dev import DevServer, binary, dev_server
+from fixtures.agents import bao
+from fixtures.bao_dev import DevServer, dev_server
 from fixtures.modules import call
 from fixtures.postgres import REPO, Server, server
 
-pytestmark = pytest.mark.skipif(binary() is None, reason="OpenBao is not installed")
+pytestmark = pytest.mark.skipif(bao() is None, reason="OpenBao is not installed")
 
 COUNT = 200
 LOGINS = [f"app_{number:03}" for number in range(COUNT)]

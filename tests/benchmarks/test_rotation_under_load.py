@@ -36,7 +36,8 @@ from ansible_collections.tamshai.phoenix.plugins.modules import (
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
-from fixtures.bao_dev import DevServer, binary, dev_server
+from fixtures.agents import bao
+from fixtures.bao_dev import DevServer, dev_server
 from fixtures.modules import call
 from fixtures.postgres import REPO, Server, server
 from fixtures.reference_services import (
@@ -47,7 +48,7 @@ from fixtures.reference_services import (
     spiffe,
 )
 
-pytestmark = pytest.mark.skipif(binary() is None, reason="OpenBao is not installed")
+pytestmark = pytest.mark.skipif(bao() is None, reason="OpenBao is not installed")
 
 REQUESTS = int(os.environ.get("PHOENIX_BENCH_REQUESTS", "10000"))
 CALLERS = 3
@@ -222,7 +223,7 @@ def agent(tmp_path: Path, vault: DevServer, service: ServiceProcess) -> Iterator
     }
     (tmp_path / "agent.json").write_text(json.dumps(config))
     process = subprocess.Popen(
-        [str(binary()), "agent", f"-config={tmp_path}/agent.json"],
+        [str(bao()), "agent", f"-config={tmp_path}/agent.json"],
         stdout=(tmp_path / "agent.log").open("wb"),
         stderr=subprocess.STDOUT,
     )
