@@ -108,6 +108,21 @@ options:
       - The disks are searched for them.
     type: dict
     default: {}
+  stores:
+    description:
+      - What the control node holds of unseal shares and root tokens, as
+        P(tamshai.phoenix.secret_stores#lookup) tells it.
+      - Without it proof F2.b is not run.
+    type: dict
+    suboptions:
+      store:
+        description: Counts and paths.
+        type: dict
+        required: true
+      tokens:
+        description: Values of the shape of a token, by where they are.
+        type: dict
+        required: true
   disruptive:
     description: Whether the caller has restarted things and says in O(observed) what it saw.
     type: bool
@@ -236,6 +251,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import dis
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import CATALOGUE
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.every import PROOFS
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs, Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.stores import Store
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # A container that boots keeps its kernel; its first process starts anew.
@@ -259,6 +275,13 @@ SPEC: dict[str, dict[str, Any]] = {
     "operator_certificate": {"type": "str"},
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
+    "stores": {
+        "type": "dict",
+        "options": {
+            "store": {"type": "dict", "required": True},
+            "tokens": {"type": "dict", "required": True, "no_log": True},
+        },
+    },
     "disruptive": {"type": "bool", "default": False},
     "observed": {"type": "dict", "default": {}},
     "fingerprint_key": {"type": "str", "no_log": True},
@@ -267,6 +290,7 @@ SPEC: dict[str, dict[str, Any]] = {
 
 def inputs_of(params: dict[str, Any]) -> Inputs:
     """What the task gave, as the proofs take it."""
+    told = params["stores"]
     pair = (params["operator_certificate"], params["operator_key"])
     return Inputs(
         estate=params["estate"],
@@ -276,6 +300,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         others=params["others"],
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
+        stores=[Store.told(told["store"], told["tokens"])] if told else [],
         disruptive=params["disruptive"],
         observed=params["observed"],
         fingerprint_key=params["fingerprint_key"] or "",

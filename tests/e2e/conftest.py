@@ -18,12 +18,15 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import Custody
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import generate_root
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = os.environ.get("E2E_NAME", "drill-e2e")
@@ -34,7 +37,7 @@ REUSE = os.environ.get("E2E_REUSE") == "1"
 PHASES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
 SLICE = {
     *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c", "H5.c"),
-    *("F1.a", "F1.b", "F2.a", "F2.c", "F2.d", "W.b"),
+    *("F1.a", "F1.b", "F2.a", "F2.b", "F2.c", "F2.d", "W.b"),
 }
 DISRUPTIVE = {"F2.a", "F2.d", "W.b"}
 
@@ -225,9 +228,15 @@ class Estate:
         return self.sh(f"python3 -c {shlex.quote(program)}", json.dumps(given))
 
     def vault(
-        self, method: str, path: str, body: dict[str, Any] | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        missing: bool = False,
+        **headers: str,
     ) -> dict[str, Any]:
-        """A request as the operator; it has to succeed."""
+        """A request as the operator; it has to succeed, unless what it is about may be gone."""
         operator = self.state / "state" / "operator"
         given = {
             "certificate": (operator / "tls.crt").read_text(),
@@ -239,8 +248,22 @@ class Estate:
         }
         program = shlex.quote(_VAULT)
         status, answer = json.loads(self.sh(f"python3 -c {program}", json.dumps(given)))
-        assert status < 300, answer
+        assert status < 300 or missing, answer
         return dict(answer)
+
+    def root_token(self) -> str:
+        """A root token, made from the shares as people do; nobody revokes it."""
+        passphrase = (self.state / "passphrase").read_text().strip()
+        shares = Custody(self.state / "state" / "vault").read_shares(passphrase)
+        return generate_root(self.vault, shares)
+
+    def revoke_root_tokens(self) -> None:
+        """End all of them, by their accessors."""
+        for accessor in self.vault("LIST", "auth/token/accessors")["data"]["keys"]:
+            about = {"accessor": accessor}
+            found = self.vault("POST", "auth/token/lookup-accessor", about, missing=True)
+            if found.get("data", {}).get("policies") == ["root"]:
+                self.vault("POST", "auth/token/revoke-accessor", about)
 
     def secrets(self) -> dict[str, str]:
         """Every secret that the estate has, by what it is called."""

@@ -160,6 +160,20 @@ def one_device(estate: Any) -> None:
     )
 
 
+def live_root_token(estate: Any) -> None:
+    estate.root_token()
+
+
+def root_token_beside_the_shares(estate: Any) -> None:
+    planted = estate.state / "state" / "vault" / "note.txt"
+    planted.write_text(f"the token is {estate.root_token()}\n")
+
+
+def no_root_token(estate: Any) -> None:
+    (estate.state / "state" / "vault" / "note.txt").unlink(missing_ok=True)
+    estate.revoke_root_tokens()
+
+
 def bypass_rls(estate: Any) -> None:
     estate.psql("ALTER ROLE tamshai_app BYPASSRLS")
 
@@ -266,6 +280,20 @@ BREACHES = [
         "BAO_DEV_ROOT_TOKEN_ID",
         development_vault,
         phase("vault"),
+    ),
+    Breach(
+        "root-token-alive",
+        "F2.b",
+        "a root token is alive since",
+        live_root_token,
+        no_root_token,
+    ),
+    Breach(
+        "root-token-beside-the-shares",
+        "F2.b",
+        "note.txt, together with a quorum of shares (5, of which 3 open it)",
+        root_token_beside_the_shares,
+        no_root_token,
     ),
     Breach("audit-device-removed", "F2.c", "1 audit device(s)", one_device, phase("vault")),
     Breach("bypass-rls", "H5.c", "BYPASSRLS", bypass_rls, enforce_rls),

@@ -142,7 +142,6 @@ CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "F2.b",
         "no store holds a quorum of shares together with the root token; the root token is revoked",
-        _CUSTODY,
     ),
     Entry("F2.c", "audit is on, on two devices; a request made by the proof is found in the log"),
     Entry(

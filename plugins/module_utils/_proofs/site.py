@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import sweep, tls
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    sweep,
+    tls,
+    tokens,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine import (
     Container,
     Engine,
@@ -27,6 +31,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     Record,
     Vocabulary,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.stores import Store
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import (
     Answer,
     VaultApi,
@@ -53,6 +58,7 @@ class Inputs:
     :arg others: Names of ``policies`` and ``approles`` that are declared besides the estate's.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
+    :arg stores: What places besides this host hold of shares and tokens.
     :arg disruptive: Whether restarts were allowed in this run.
     :arg observed: What the role saw while it restarted things.
     :arg fingerprint_key: For comparing data before and after without keeping it.
@@ -65,6 +71,7 @@ class Inputs:
     others: dict[str, list[str]] = field(default_factory=dict)
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
+    stores: list[Store] = field(default_factory=list)
     disruptive: bool = False
     observed: dict[str, Json] = field(default_factory=dict)
     fingerprint_key: str = ""
@@ -128,6 +135,7 @@ class Site:
         self.leftovers = Once(self._leftovers)
         self.born = Once(self._born)
         self.sweep = Once(self._sweep)
+        self.alive = Once(lambda: tokens.alive(self))
         self._tokens: list[str] = []
 
     # The estate's model.

@@ -93,7 +93,7 @@ EVIDENCE: dict[str, dict[str, Any]] = {
 
 MADE = {
     *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c", "H5.c"),
-    *("F1.a", "F1.b", "F2.a", "F2.c", "F2.d", "W.b"),
+    *("F1.a", "F1.b", "F2.a", "F2.b", "F2.c", "F2.d", "W.b"),
 }
 
 
@@ -183,8 +183,12 @@ class FakeVault:
             "stdout/": {"type": "file", "options": {"file_path": "stdout"}},
         }
         self.secret = "v1"
-        self.good_tokens: set[str] = {"operator-token"}
+        self.good_tokens: dict[str, list[str]] = {"operator-token": ["operator"]}
         self.revoked: list[str] = []
+        self.tokens: dict[str, dict[str, Any]] = {
+            "acc-1": {"path": "auth/approle/login", "policies": ["mcp-hr"], "ttl": 3000},
+            "acc-2": {"path": "auth/cert/login", "policies": ["operator"], "ttl": 900},
+        }
         self._used: dict[str, int] = {}
 
     def seal_status(self) -> dict[str, Any]:
@@ -201,6 +205,8 @@ class FakeVault:
             return list(self.policies)
         if path == "auth/approle/role":
             return list(self.roles)
+        if path == "auth/token/accessors":
+            return list(self.tokens)
         return self.alive[path.split("/")[3]]
 
     def request(
@@ -238,7 +244,12 @@ class FakeVault:
             self.revoked.append(token)
             return Answer(204)
         if path == "auth/token/lookup-self":
-            return Answer(200 if token in self.good_tokens else 403)
+            known = self.good_tokens.get(token)
+            return Answer(403) if known is None else Answer(200, {"data": {"policies": known}})
+        if path == "auth/token/lookup-accessor":
+            about = self.tokens.get(body["accessor"])
+            ended = Answer(403, {"errors": ["1 error occurred:\n\t* invalid accessor\n\n"]})
+            return ended if about is None else Answer(200, {"data": about})
         if parts[-1] == "destroy":
             self.destroyed.append(body["secret_id_accessor"])
             return Answer(204)

