@@ -76,7 +76,7 @@ release: bootstrap-python ## The Galaxy tarball: built, its list asserted, insta
 
 .PHONY: integration
 integration: bootstrap-tests ## Modules against real servers on loopback.
-	@$(STAGE) integration pytest -q tests/integration $(ARGS)
+	@$(STAGE) integration pytest -q -n 3 --dist loadfile tests/integration $(ARGS)
 
 .PHONY: molecule
 molecule: bootstrap ## Every role on a host of its own. SCENARIO=pki runs one.
