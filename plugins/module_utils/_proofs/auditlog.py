@@ -10,12 +10,12 @@ import contextlib
 import gzip
 import io
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
@@ -24,6 +24,7 @@ __all__ = ["device_file", "entries", "log_file", "wait_for_path"]
 
 # A host that has run for long has a long log; the newest part of it answers.
 _NEWEST = 64 * 1024 * 1024
+_TAIL = 4 * 1024 * 1024
 # A log that has just been put aside must not take what it says with it.
 _ASIDE = 2
 _AUDIT_MOUNT = "/bao/audit"
@@ -97,13 +98,14 @@ def _open(path: Path) -> io.BufferedIOBase:
 
 def wait_for_path(path: Path, text: bytes, *, timeout: float = 3) -> bool:
     """Whether a text turns up near the end of a log, which is written a moment after the answer."""
-    end = time.monotonic() + timeout
-    while True:
+
+    def there() -> bool:
         with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(max(0, size - 4 * 1024 * 1024))
-            if text in stream.read():
-                return True
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
+            size = stream.seek(0, io.SEEK_END)
+            stream.seek(max(0, size - _TAIL))
+            return text in stream.read()
+
+    try:
+        return wait_until(there, timeout=timeout, what=f"an entry in {path}", interval=0.05)
+    except PhoenixError:
+        return False
