@@ -252,6 +252,12 @@ class TestPersistence:
         release.set()
 
 
+def test_a_path_that_a_server_would_resolve(client: VaultClient) -> None:
+    for path in ("auth/approle/role/../role/a", "auth//approle", "sys/./mounts"):
+        with pytest.raises(errors.RefusedError, match="no path of a server"):
+            client.read(path)
+
+
 class TestHvac:
     def test_the_helpers_go_the_same_way(self, client: VaultClient) -> None:
         role = client.hvac.auth.approle.read_role("a")
@@ -264,6 +270,15 @@ class TestHvac:
             pytest.raises(errors.TokenExpiredError),
         ):
             other.hvac.sys.list_auth_methods()
+
+    def test_the_helpers_reach_the_same_paths(self, client: VaultClient) -> None:
+        client.write("sys/mounts/kv", {"type": "kv", "options": {"version": "2"}})
+        for path in ("a b", "a?b", "a%20b", "ü/#"):
+            client.write(f"kv/data/{path}", {"data": {"at": path}})
+            read = client.hvac.secrets.kv.v2.read_secret_version(
+                path, mount_point="kv", raise_on_deleted_version=True
+            )
+            assert read["data"]["data"] == {"at": path}
 
     def test_wrapping(self, client: VaultClient) -> None:
         answer = client.hvac.auth.approle.generate_secret_id("a", wrap_ttl="60s")

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation import Rotation
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.scram import verifier
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import Session
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.vaultdb import Connection
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     pg_databases,
@@ -268,6 +271,27 @@ class TestDrift:
             "d_hr",
         )
         assert handed.apply()["rotated"] == ["app"]
+
+    def test_clocks_that_differ_are_told_before_anything_is_rotated(
+        self, handed: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the database server an hour ahead, all that it writes down an hour late."""
+        later = "UPDATE vault_rotation.rotations SET rotated_at = rotated_at + '{} h'::interval"
+        handed.database.sql(later.format(1), "d_hr")
+        before = handed.password()
+        value = Session.value
+
+        def ahead(self: Session, query: str, *more: Any) -> Any:
+            found = value(self, query, *more)
+            return found + dt.timedelta(hours=1) if "clock_timestamp" in query else found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Session, "value", ahead)
+            result = handed.apply()
+        assert "clock is 3600 s ahead of" in re.sub("3(599|601)", "3600", result["msg"])
+        assert handed.password() == before
+        handed.database.sql(later.format(-1), "d_hr")
+        assert handed.apply()["changes"] == []
 
     def test_a_tampered_function_is_put_back(self, handed: World) -> None:
         handed.database.sql(

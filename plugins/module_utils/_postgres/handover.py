@@ -93,7 +93,9 @@ class Handover:
 
     def read(self, plan: Plan) -> None:
         """Compare both servers with what is declared."""
+        now = self._vault_clock()
         self._rotation.read(plan)
+        self._compare_clocks(now)
         self._connection.read()
         for role in self._roles:
             role.refuse_ignored()
@@ -105,6 +107,30 @@ class Handover:
             plan.add("password", self.names.login, "rotate", note="known to the server alone")
         for role in self._roles:
             self._plan_role(plan, role)
+
+    def _vault_clock(self) -> dt.datetime | None:
+        # Neither an authenticated request nor one that a standby or a sealed node refuses.
+        answer = self.client.call(
+            "GET", "sys/health", authenticated=False, accept=range(400, 600)
+        ).body
+        seconds = answer.get("server_time_utc")
+        return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else None
+
+    def _compare_clocks(self, vault: dt.datetime | None) -> None:
+        """Refuse to judge by time what two clocks that differ have written down.
+
+        :raises PostgresError: before anything is rotated.
+        """
+        here = self._rotation.clock
+        if vault is None or here is None or abs(here - vault) <= self.tolerance:
+            return
+        apart = (here - vault).total_seconds()
+        raise PostgresError(
+            f"the database server's clock is {abs(apart):.0f} s "
+            f"{'ahead of' if apart > 0 else 'behind'} that of {self.client.url}, so the time of a "
+            "rotation does not tell whose password is in force",
+            hint="Set the clock that is wrong. 'tolerance' is how far apart they may be.",
+        )
 
     def _plan_role(self, plan: Plan, role: StaticRole) -> None:
         login = str(role.wanted["username"])

@@ -142,6 +142,8 @@ class Rotation:
         self._steps: list[tuple[str, list[str]]] = []
         self._verifiers: dict[str, str] = {}
         self._notes: dict[str, tuple[dt.datetime, str]] = {}
+        self.clock: dt.datetime | None = None
+        """What time it was for the database server at the last :meth:`read`."""
 
     # -- reading and planning
 
@@ -159,6 +161,7 @@ class Rotation:
                     f"PostgreSQL {session.version // 10000} cannot grant ADMIN without the rest",
                     hint="Version 16 or newer is needed.",
                 )
+            self.clock = session.value("SELECT clock_timestamp()")
             self._read_cluster(session, seen)
         with self.connect(names.database) as session:
             self._read_database(session, seen)

@@ -88,8 +88,10 @@ def retry_after(reply: Reply) -> float:
         return 0.0
 
 
-# OpenSSL's verification results (x509_vfy.h): the certificate is good, its name is not.
+# OpenSSL's verification results (x509_vfy.h): the certificate is good, its name is not; it is not
+# valid yet, or no more.
 _NAME_MISMATCH = frozenset({62, 63, 64})
+_OUT_OF_TIME = frozenset({9, 10})
 
 
 def tls_error(error: ssl.SSLError, url: str, target: Target) -> errors.VaultError:
@@ -101,7 +103,9 @@ def tls_error(error: ssl.SSLError, url: str, target: Target) -> errors.VaultErro
             )
         return errors.TlsTrustError(
             f"the certificate of {url} is not trusted: {error.verify_message}",
-            hint="Give the CA that signed it as 'ca_cert'.",
+            hint="Is this machine's clock right, and has the certificate been renewed?"
+            if error.verify_code in _OUT_OF_TIME
+            else "Give the CA that signed it as 'ca_cert'.",
         )
     reason = str(error.reason or error)
     if "ALERT" in reason and ("CERT" in reason or "HANDSHAKE_FAILURE" in reason or "CA" in reason):

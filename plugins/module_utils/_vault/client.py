@@ -11,6 +11,7 @@ the very same errors.
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import random
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -59,6 +60,8 @@ WORKERS = 8
 
 # 412: the node has not caught up with the token's write yet. 429: quota. 473: performance standby.
 _TRANSIENT = frozenset({412, 429, 473, 500, 502, 503, 504})
+# What a request gets when no audit device takes it, or takes its answer.
+_NOT_AUDITED = ("internal error", "failed to audit")
 _CAPABILITIES = {
     "GET": ("read",),
     "HEAD": ("read",),
@@ -109,7 +112,11 @@ class VaultClient:
             if connection.url.startswith("https:")
             else None
         )
-        self._pool = self._pool_to(connection.url)
+        self._pools: dict[str, Pool] = {}
+        self._home = self._pool = self._pool_to(connection.url)
+        self._index_lock = threading.Lock()
+        self._index = ""
+        self._wrote = False
         self._login_lock = threading.Lock()
         self._logged_in = False
         self._below_root: str | None = None
@@ -118,8 +125,11 @@ class VaultClient:
         self._hvac: Any = None
 
     def _pool_to(self, url: str) -> Pool:
-        target = Target.from_url(url, self._tls, self.connection.tls_server_name or "")
-        return Pool(target, size=max(self.workers, 1), timeout=self.connection.timeout)
+        if url not in self._pools:
+            target = Target.from_url(url, self._tls, self.connection.tls_server_name or "")
+            made = Pool(target, size=max(self.workers, 1), timeout=self.connection.timeout)
+            return self._pools.setdefault(url, made)
+        return self._pools[url]
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -139,6 +149,8 @@ class VaultClient:
                 below, self._below_root = self._below_root, None
                 self._revoke_root()
                 self.token = below
+            if self._wrote and not self._logged_in:
+                self._settle()
             if self._logged_in:
                 self._logged_in = False
                 # It ends by itself in minutes; that a server in trouble cannot revoke it now is no
@@ -147,7 +159,8 @@ class VaultClient:
                 self._attempt_quietly("POST", "auth/token/revoke-self", b"", headers)
                 self.token = ""
         finally:
-            self._pool.close()
+            for pool in self._pools.values():
+                pool.close()
 
     # -- root, by a quorum --------------------------------------------------------------------
 
@@ -361,7 +374,7 @@ class VaultClient:
         :arg accept: Statuses of 400 and above that the caller wants to see instead of an error.
         :raises errors.VaultError: the subclass says what is wrong.
         """
-        path = path.strip("/")
+        path = _checked(path)
         if authenticated and not self.token:
             with self._login_lock:
                 if not self.token:
@@ -371,7 +384,7 @@ class VaultClient:
             extra["X-Vault-Wrap-TTL"] = str(wrap_ttl)
         if payload is None:
             payload = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
-        target = path if not params else f"{path}?{urlencode(params)}"
+        target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
         patience = _Patience(self.connection.wait, self._pause, self.url)
         renewed = False
         while True:
@@ -401,7 +414,7 @@ class VaultClient:
         repeatable: bool,
         accept: Sequence[int],
     ) -> Reply:
-        path = target.partition("?")[0]
+        path = unquote(target.partition("?")[0])
         attempt = 0
         while True:
             failure: errors.VaultError | None = None
@@ -414,11 +427,7 @@ class VaultClient:
                         f"{method} {path}: {broken}; it may have been carried out",
                         path=path,
                     ) from broken
-                failure = errors.UnreachableError(
-                    f"no answer from {self.url}: {broken}",
-                    path=path,
-                    hint="Is the server running, and is this its address?",
-                )
+                failure = self._no_answer(path, broken)
             else:
                 upgrading = reply.status == 400 and "Upgrading from non-versioned" in str(
                     reply.messages
@@ -437,16 +446,20 @@ class VaultClient:
             self._pause(delay)
 
     def _attempt(self, method: str, target: str, payload: bytes, headers: dict[str, str]) -> Reply:
-        path, _mark, query = target.partition("?")
-        url = "/v1/" + quote(path, safe="/") + (f"?{query}" if query else "")
+        path, url = unquote(target.partition("?")[0]), f"/v1/{target}"
+        pool = self._pool
         for _hop in range(4):
             try:
-                answer = self._pool.request(method, url, headers, payload)
-            except ssl.SSLError as error:
-                raise tls_error(error, self.url, self._pool.target) from error
-            except TransportError as error:
-                raise _BrokenError(str(error), sent=error.sent) from error
+                answer = pool.request(method, url, headers, payload)
+            except (ssl.SSLError, TransportError) as error:
+                # Another node may have become active, and the one that was asked knows which.
+                self._pool = self._home
+                active = "" if pool is self._home else pool.target.authority
+                if isinstance(error, ssl.SSLError):
+                    raise tls_error(error, active or self.url, pool.target) from error
+                raise _BrokenError(str(error), sent=error.sent, active=active) from error
             if answer.status not in (301, 302, 307, 308):
+                self._remember(method, answer.headers.get("x-vault-index", ""))
                 return decode(answer)
             # A standby node that does not forward names the active one.
             location = urljoin(self.url, answer.headers.get("location", ""))
@@ -456,7 +469,7 @@ class VaultClient:
                     f"{self.url} redirects to {parts.scheme or 'nowhere'}, which is not followed",
                     path=path,
                 )
-            self._pool = self._pool_to(f"{parts.scheme}://{parts.netloc}")
+            pool = self._pool = self._pool_to(f"{parts.scheme}://{parts.netloc}")
         raise errors.StandbyError(f"{self.url} redirects in a circle", path=path)
 
     def _headers(self, extra: Mapping[str, str] | None, authenticated: bool) -> dict[str, str]:
@@ -465,10 +478,49 @@ class VaultClient:
             headers["X-Vault-Token"] = self.token
         if self.connection.namespace:
             headers["X-Vault-Namespace"] = self.connection.namespace
+        if self._index:
+            headers["X-Vault-Index"] = self._index
+            headers["X-Vault-Inconsistent"] = "forward-active-node"
         headers.update(extra or {})
         return headers
 
+    def _remember(self, method: str, index: str) -> None:
+        """Have later requests see what this one wrote, whichever node answers them.
+
+        A standby node serves reads itself, from a state that may be a moment old. A server that
+        does so (OpenBao 2.7, Vault Enterprise) says by an index what state a write has made.
+        """
+        if index and index != self._index:
+            with self._index_lock:
+                if _place(index) >= _place(self._index):
+                    self._index = index
+                self._wrote = self._wrote or method not in ("GET", "LIST", "HEAD")
+
+    def _settle(self) -> None:
+        """Give the node a moment to catch up, for whoever comes next with the same token.
+
+        One who logs in needs it not: a login is a write, and tells how far the cluster is.
+        """
+        headers = {**self._headers(None, True), "X-Vault-Inconsistent": "fail"}
+        for _attempt in range(20):
+            if self._attempt_quietly("GET", "auth/token/lookup-self", b"", headers) != 429:
+                return
+            self._pause(0.05)
+
     # -- what went wrong ----------------------------------------------------------------------
+
+    def _no_answer(self, path: str, broken: _BrokenError) -> errors.VaultError:
+        if broken.active:
+            return errors.StandbyError(
+                f"{self.url} is a standby, and the active node that it names, {broken.active}, "
+                f"does not answer: {broken}",
+                path=path,
+            )
+        return errors.UnreachableError(
+            f"no answer from {self.url}: {broken}",
+            path=path,
+            hint="Is the server running, and is this its address?",
+        )
 
     def _transient(self, path: str, reply: Reply) -> errors.VaultError:
         said = "; ".join(reply.messages) or f"status {reply.status}"
@@ -495,7 +547,15 @@ class VaultClient:
             return errors.RateLimitedError(
                 f"{self.url} limits the rate of requests: {said}", **common
             )
-        return errors.ServerFailureError(f"{self.url} failed at {path}: {said}", **common)
+        hint = ""
+        if reply.status == 500 and any(words in said for words in _NOT_AUDITED):
+            hint = (
+                "A server that answers so to everything, while its health is well, cannot write "
+                "its audit log: look for a full disk. The last request may have been carried out."
+            )
+        return errors.ServerFailureError(
+            f"{self.url} failed at {path}: {said}", hint=hint, **common
+        )
 
     def _raise_if_no_route(self, method: str, path: str, reply: Reply) -> None:
         if any("no handler for route" in message for message in reply.messages):
@@ -559,9 +619,34 @@ class VaultClient:
 
 
 class _BrokenError(Exception):
-    def __init__(self, message: str, *, sent: bool) -> None:
+    """No answer.
+
+    :arg active: The node that did not give one, where that is another than the one asked first.
+    """
+
+    def __init__(self, message: str, *, sent: bool, active: str = "") -> None:
         super().__init__(message)
         self.sent = sent
+        self.active = active
+
+
+def _checked(path: str) -> str:
+    path = path.strip("/")
+    if not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise errors.RefusedError(
+            f"no path of a server: {path!r}",
+            hint="Its parts must not be empty, '.' or '..': servers resolve these as they like.",
+            path=path,
+        )
+    return path
+
+
+def _place(index: str) -> int:
+    """How far in the log of its cluster an index is; 0 where it does not say."""
+    try:
+        return int(json.loads(base64.b64decode(index))["value"])
+    except (KeyError, TypeError, ValueError):
+        return 0
 
 
 class _Patience:

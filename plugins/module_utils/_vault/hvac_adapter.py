@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 try:
     import hvac
@@ -67,7 +68,7 @@ class _HvacAdapter(Adapter):  # type: ignore[misc, unused-ignore]
         path = "/".join(part for part in url.split("/") if part)
         reply = self._client.call(
             method.upper(),
-            path.removeprefix("v1/"),
+            unquote(path.removeprefix("v1/")),
             body=options.get("json"),
             params=options.get("params"),
             headers=headers,

@@ -200,8 +200,7 @@ class Policies(Kind):
     built_in = frozenset({"default", "default-ceiling", "root", "response-wrapping"})
 
     def key(self, entry: Entry) -> str:
-        # The server keeps names in lower case.
-        return str(entry["name"]).lower()
+        return lower(str(entry["name"]))
 
     def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
         if len(keys) <= FEW:
@@ -223,6 +222,11 @@ class Policies(Kind):
         return [name for name in found if name.startswith(prefix) and name not in self.built_in]
 
 
+def lower(name: str) -> str:
+    """A name as servers keep it: in lower case, letter by letter, unlike :meth:`str.lower`."""
+    return "".join(letter.lower()[:1] for letter in name)
+
+
 class _Roles(Kind):
     """Roles below a mount: ``<mount>/<name>``."""
 
@@ -237,7 +241,7 @@ class _Roles(Kind):
 
     def own_name(self, name: str) -> str:
         """A name as the server keeps it."""
-        return name.lower()
+        return lower(name)
 
     def path(self, key: str) -> str:
         mount, _slash, name = key.rpartition("/")

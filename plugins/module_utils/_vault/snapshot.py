@@ -17,6 +17,7 @@ import io
 import json
 import re
 import tarfile
+import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 __all__ = ["Store", "inspect", "restore", "take"]
 
 SUFFIX = ".snap"
+ABANDONED = 3600  # seconds; none takes so long to be written
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -109,7 +111,15 @@ class Store:
 
     def save(self, path: Path, data: bytes) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._clear()
         write_atomic(path, data, mode=0o600)
+
+    def _clear(self) -> None:
+        """Remove the unfinished files of runs that were killed, not those of one that is at it."""
+        for path in self.directory.iterdir():
+            named = self._name.match(path.name[1:]) if path.name.startswith(".") else None
+            if named and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink(missing_ok=True)
 
     def surplus(self, keep: int, *, more: int = 0) -> list[Path]:
         """What has to go so that ``keep`` are left, ``more`` of which are still to be written."""

