@@ -36,7 +36,7 @@ options:
       - Durations, in seconds or in words.
       - C(render_interval) is how often a KV secret is read again, C(wrap_ttl) how long a wrapped
         SecretID may wait for its agent, C(wait) how long one try waits for a Vault that is sealed
-        or away.
+        or away, C(credential_limit) how old a credential may be before the host raises the alarm.
     type: dict
     default: {}
 seealso:

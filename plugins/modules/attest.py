@@ -108,6 +108,10 @@ options:
       - The disks are searched for them.
     type: dict
     default: {}
+  credential_limit:
+    description: How old a credential may be, a duration such as V(30d), for proof H4.d.
+    type: str
+    default: 30d
   stores:
     description:
       - What the control node holds of unseal shares and root tokens, as
@@ -245,6 +249,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, protect, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import disruption, framework
@@ -275,6 +280,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "operator_certificate": {"type": "str"},
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
+    "credential_limit": {"type": "str", "default": "30d"},
     "stores": {
         "type": "dict",
         "options": {
@@ -300,6 +306,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         others=params["others"],
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
+        credential_limit=seconds(params["credential_limit"]),
         stores=[Store.told(told["store"], told["tokens"])] if told else [],
         disruptive=params["disruptive"],
         observed=params["observed"],

@@ -174,6 +174,19 @@ def no_root_token(estate: Any) -> None:
     estate.revoke_root_tokens()
 
 
+def old_password(estate: Any) -> None:
+    """As PostgreSQL would have it on record if nobody had rotated for a month."""
+    statement = (
+        "UPDATE vault_rotation.rotations SET rotated_at = now() - interval '31 days'"
+        " WHERE role = 'vault_rotator'"
+    )
+    estate.psql(statement, database="tamshai_hr")
+
+
+def silent_alarm(estate: Any) -> None:
+    estate.sh("systemctl stop tamshai-overdue.timer")
+
+
 def bypass_rls(estate: Any) -> None:
     estate.psql("ALTER ROLE tamshai_app BYPASSRLS")
 
@@ -296,6 +309,20 @@ BREACHES = [
         no_root_token,
     ),
     Breach("audit-device-removed", "F2.c", "1 audit device(s)", one_device, phase("vault")),
+    Breach(
+        "password-overdue",
+        "H4.d",
+        "database password vault_rotator is 31d",
+        old_password,
+        phase("data"),
+    ),
+    Breach(
+        "overdue-alarm-off",
+        "H4.d",
+        "the host's overdue timer does not run",
+        silent_alarm,
+        phase("services"),
+    ),
     Breach("bypass-rls", "H5.c", "BYPASSRLS", bypass_rls, enforce_rls),
     Breach("right-granted", "H5.c", "pg_read_all_data", read_everything, read_own),
     Breach(

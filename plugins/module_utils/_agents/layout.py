@@ -35,11 +35,13 @@ class Options:
     :arg render_interval: How often a KV secret is read again, in seconds.
     :arg wrap_ttl: How long a wrapped SecretID may wait for its agent, in seconds.
     :arg wait: How long one try waits for a Vault that is sealed or away, in seconds.
+    :arg credential_limit: How old a credential may be before the host raises the alarm, in seconds.
     """
 
     render_interval: int = 30
     wrap_ttl: int = 300
     wait: int = 60
+    credential_limit: int = 30 * 86400
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Options:
@@ -70,6 +72,7 @@ def layout(model: Mapping[str, Any], options: Options) -> dict[str, Any]:
     agents_root, run = f"{model['root']}/agents", f"{model['run']}-agents"
     directories = [_directory(model["run"]), _directory(run), _directory(agents_root)]
     files: list[dict[str, Any]] = []
+    timers = ["tamshai-overdue.timer"] if vaults else []
     facts: list[dict[str, Any]] = []
     for agent in model["agents"]:
         service = model["services"][agent["service"]]
@@ -101,10 +104,14 @@ def layout(model: Mapping[str, Any], options: Options) -> dict[str, Any]:
         ]
         directories.append(_directory(f"/etc/systemd/system/{fact['unit']}.d"))
         facts.append(fact)
+    if vaults:
+        watch = _overdue(model, facts, vaults[0], options)
+        files.append(_file(f"{model['root']}/overdue.json", _json(watch)))
     # The agents are started by module secret_zero, once there is something for them to read.
     units = [
         *({"name": f["reload_unit"], "started": True, "enabled": True} for f in facts),
         *({"name": f["unit"], "enabled": True} for f in facts),
+        *({"name": name, "started": True, "enabled": True} for name in timers),
     ]
     agents = [{k: v for k, v in f.items() if k != "reload_unit"} for f in facts]
     return {"directories": directories, "files": files, "units": units, "agents": agents}
@@ -217,20 +224,47 @@ def _settings(
     options: Options,
 ) -> dict[str, Any]:
     """What ``tamshai-wrap`` and ``tamshai-reload`` read. Public."""
-    host = f"{model['root']}/certs/host/current"
     return {
         "service": service["name"],
         "project": model["project"],
         "reload": service["reload"],
         "reload_signal": service["reload_signal"],
+        **_entrance(model, vault),
+        "wrap_ttl": options.wrap_ttl,
+        "wait": options.wait,
+        **{k: fact[k] for k in ("uid", "gid", "approle", "wrap_file", "state_file")},
+    }
+
+
+def _entrance(model: Mapping[str, Any], vault: Mapping[str, Any]) -> dict[str, str]:
+    """How the host's programs reach Vault, and as whom."""
+    host = f"{model['root']}/certs/host/current"
+    return {
         "url": f"https://127.0.0.1:{vault['port']}",
         "ca": f"{host}/ca.crt",
         "cert": f"{host}/tls.crt",
         "key": f"{host}/tls.key",
         "auth_role": "host",
-        "wrap_ttl": options.wrap_ttl,
+    }
+
+
+def _overdue(
+    model: Mapping[str, Any],
+    facts: list[dict[str, Any]],
+    vault: Mapping[str, Any],
+    options: Options,
+) -> dict[str, Any]:
+    """What ``tamshai-overdue`` reads. Public."""
+    return {
+        **_entrance(model, vault),
+        "limit": options.credential_limit,
         "wait": options.wait,
-        **{k: fact[k] for k in ("uid", "gid", "approle", "wrap_file", "state_file")},
+        "database_mounts": ["database"],
+        "certs": f"{model['root']}/certs",
+        "agents": [
+            {name: fact[name] for name in ("service", "unit", "wrap_file", "state_file")}
+            for fact in facts
+        ],
     }
 
 

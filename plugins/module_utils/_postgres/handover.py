@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors import (
     PostgresError,
@@ -29,6 +30,9 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 __all__ = ["Handover"]
 
 Row = dict[str, Any]
+
+# Periods of seconds, as tests and drills have them, are not for the server's own password.
+_ROOT_AGE = dt.timedelta(days=1)
 
 
 class Handover:
@@ -85,6 +89,9 @@ class Handover:
             )
             for row in static_roles
         ]
+        # Nothing but a run rotates the server's own password, so it is due well before theirs are.
+        periods = [seconds(row["rotation_period"]) for row in static_roles]
+        self._root_age = dt.timedelta(seconds=max([*periods, 0]) * 2 / 3)
         self.root_rotated = False
         self.rotated: list[str] = []
         self._write_connection: Row = {}
@@ -102,9 +109,10 @@ class Handover:
             break  # one server, one kind of object: what holds for one holds for all
         self.client.map(StaticRole.read, self._roles)
         self._write_connection = self._connection.plan(plan)
-        if self._connection.current is None or not self._rotation.setting(self.names.login).intact:
+        why = self._why_rotate_root()
+        if why:
             self.root_rotated = True
-            plan.add("password", self.names.login, "rotate", note="known to the server alone")
+            plan.add("password", self.names.login, "rotate", note=why)
         for role in self._roles:
             self._plan_role(plan, role)
 
@@ -131,6 +139,15 @@ class Handover:
             "rotation does not tell whose password is in force",
             hint="Set the clock that is wrong. 'tolerance' is how far apart they may be.",
         )
+
+    def _why_rotate_root(self) -> str:
+        """Why the server's own password is due, empty where it is not."""
+        setting = self._rotation.setting(self.names.login)
+        if self._connection.current is None or not setting.intact or setting.rotated_at is None:
+            return "known to the server alone"
+        now = self._rotation.clock or dt.datetime.now(dt.UTC)
+        old = now - setting.rotated_at > max(self._root_age, _ROOT_AGE)
+        return "two thirds of its period have passed" if old else ""
 
     def _plan_role(self, plan: Plan, role: StaticRole) -> None:
         login = str(role.wanted["username"])

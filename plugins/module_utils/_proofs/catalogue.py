@@ -98,9 +98,8 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry(
         "H4.d",
-        "no credential (client secret, database password, certificate, SecretID, token) is older "
-        "than 30 days; the overdue detector sees one that is",
-        "not part of this release: the overdue detector",
+        "no credential (client secret, database password, SecretID, token) is older than 30 days, "
+        "no certificate older than the estate lets it be; the overdue detector sees one that is",
     ),
     Entry(
         "H5.a",

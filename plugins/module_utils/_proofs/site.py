@@ -58,6 +58,7 @@ class Inputs:
     :arg others: Names of ``policies`` and ``approles`` that are declared besides the estate's.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
+    :arg credential_limit: Seconds that a credential may live.
     :arg stores: What places besides this host hold of shares and tokens.
     :arg disruptive: Whether restarts were allowed in this run.
     :arg observed: What the role saw while it restarted things.
@@ -71,6 +72,7 @@ class Inputs:
     others: dict[str, list[str]] = field(default_factory=dict)
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
+    credential_limit: float = 30 * 86400.0
     stores: list[Store] = field(default_factory=list)
     disruptive: bool = False
     observed: dict[str, Json] = field(default_factory=dict)

@@ -89,6 +89,7 @@ def test_units_are_watchers_that_run_and_agents_that_start_at_boot(model: dict[s
         {"name": "tamshai-reload@beta.path", "started": True, "enabled": True},
         {"name": "tamshai-agent@alpha.service", "enabled": True},
         {"name": "tamshai-agent@beta.service", "enabled": True},
+        {"name": "tamshai-overdue.timer", "started": True, "enabled": True},
     ]
 
 

@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The host's own detector of credentials that are too old: does it run, and would it see one?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Record
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+
+__all__ = ["watched"]
+
+
+def watched(site: Site, record: Record, later: float) -> dict[str, Any]:
+    """Whether its timer runs, and what it will say if nothing rotates.
+
+    :arg later: A time at which all passwords that there are now will be overdue.
+    """
+    program = Path(site.estate["root"]) / "bin" / "tamshai-overdue"
+    timer = _unit("tamshai-overdue.timer", "ActiveState", "NextElapseUSecRealtime")
+    last = _unit("tamshai-overdue.service", "Result", "ExecMainStatus", "ExecMainExitTimestamp")
+    record.expect(timer.get("ActiveState") == "active", "the host's overdue timer does not run")
+    record.expect(
+        last.get("Result") == "success", f"its last run ended with {last.get('ExecMainStatus')}"
+    )
+    try:
+        done = subprocess.run(
+            [str(program), "--at", f"{later:.0f}", "--print"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+        seen = json.loads(done.stdout) if done.stdout.strip() else {}
+    except (OSError, ValueError) as error:
+        record.expect(False, f"{program} does not run: {error}")
+        return {"timer": timer, "last": last}
+    wanted = {"database password"} if site.estate["logins"] else set()
+    kinds = {item["kind"] for item in seen.get("overdue") or []}
+    record.expect(
+        wanted <= kinds,
+        f"of credentials that nobody rotates it would not see: {', '.join(sorted(wanted - kinds))}"
+        + (f" ({done.stderr.strip()[-200:]})" if done.stderr.strip() else ""),
+    )
+    return {
+        "timer": timer,
+        "last": last,
+        "would_see": sorted(kinds),
+        "watched": seen.get("watched"),
+    }
+
+
+def _unit(name: str, *properties: str) -> dict[str, str]:
+    done = subprocess.run(
+        ["systemctl", "show", f"--property={','.join(properties)}", "--", name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    lines = (line.partition("=") for line in done.stdout.splitlines())
+    return {key: value for key, _equals, value in lines}

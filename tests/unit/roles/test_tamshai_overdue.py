@@ -1,0 +1,107 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""tamshai-overdue where something is old, unknown, broken or away."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_services_programs import load
+
+program = load("tamshai-overdue")
+NOW = 1_800_000_000.0
+DAY = 86400
+
+
+def settings(folder: Path, **changes: Any) -> list[str]:
+    values = {
+        "url": "https://127.0.0.1:1",
+        "ca": str(folder / "none"),
+        "cert": str(folder / "none"),
+        "key": str(folder / "none"),
+        "auth_role": "host",
+        "limit": 30 * DAY,
+        "wait": 0,
+        "database_mounts": ["database"],
+        "certs": str(folder),
+        "agents": [],
+        **changes,
+    }
+    (folder / "overdue.json").write_text(json.dumps(values))
+    return ["--settings", str(folder / "overdue.json")]
+
+
+def test_old_and_unknown_are_overdue_and_young_is_not() -> None:
+    born = {"young": NOW - DAY, "old": NOW - 31 * DAY, "unknown": None, "tomorrow": NOW + DAY}
+    items = [program.Credential("x", name, when, 30 * DAY) for name, when in born.items()]
+    assert [(i["name"], i["age"]) for i in program.overdue(items, NOW)] == [
+        ("old", 31 * DAY),
+        ("unknown", "unknown"),
+        ("tomorrow", "unknown"),
+    ]
+
+
+def test_it_says_in_the_journal_what_is_overdue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[int, str]] = []
+    monkeypatch.setattr(program.syslog, "syslog", lambda level, line: said.append((level, line)))
+    late = program.Credential("database password", "app", time.time() - 31 * DAY, 30 * DAY)
+    monkeypatch.setattr(program.Vault, "passwords", lambda _self, _limit: [late])
+    assert program.main(settings(tmp_path)) == program.OVERDUE
+    assert said[0][0] == program.syslog.LOG_ALERT
+    assert said[0][1].startswith('event=credentialOverdue kind="database password" name=app age=')
+    assert said[1] == (program.syslog.LOG_INFO, "event=credentialsChecked watched=1 overdue=1")
+
+
+def test_a_vault_that_is_away_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main(settings(tmp_path)) == program.TEMPFAIL
+    assert "event=credentialsUnknown" in capsys.readouterr().err
+
+
+def test_broken_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken").write_text("{")
+    assert program.main(["--settings", str(tmp_path / "broken")]) == program.CONFIG
+    assert program.main(["--settings", str(tmp_path / "absent")]) == program.CONFIG
+    assert capsys.readouterr().err.count("event=credentialsUnknown") == 2
+
+
+def test_agents_and_wraps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wrap").write_text("x")
+    (tmp_path / "state").write_text(json.dumps({"issued": NOW}))
+    agent = {
+        "service": "hr",
+        "unit": "u",
+        "wrap_file": str(tmp_path / "wrap"),
+        "state_file": str(tmp_path / "state"),
+    }
+    shown = "MainPID=7\nExecMainStartTimestampMonotonic=1000000\n"
+    monkeypatch.setattr(
+        program.subprocess,
+        "run",
+        lambda *_words, **_options: SimpleNamespace(stdout=shown, stderr="", returncode=0),
+    )
+    token, wrap = program.agents({"agents": [agent]}, 30 * DAY)
+    assert (token.kind, wrap.kind, wrap.born) == ("agent token", "wrapped SecretID", NOW)
+    assert abs(time.time() - token.born - time.clock_gettime(time.CLOCK_MONOTONIC) + 1) < 1
+    (tmp_path / "state").write_text("{}")
+    assert program.agents({"agents": [agent]}, 30 * DAY)[1].born is None
+    (tmp_path / "wrap").unlink()
+    shown = "MainPID=0\nExecMainStartTimestampMonotonic=0\n"
+    assert program.agents({"agents": [agent]}, 30 * DAY) == []
+    shown = ""
+    with pytest.raises(program.UnknownError):
+        program.agents({"agents": [agent]}, 30 * DAY)
