@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.exact import Literal
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.transport import (
     Answer,
     Target,
@@ -58,7 +59,7 @@ def decode(answer: Answer) -> Reply:
     body: Any = {}
     if answer.body:
         try:
-            body = json.loads(answer.body)
+            body = json.loads(answer.body, parse_float=Literal)
         except ValueError:
             text = answer.body[:200].decode("utf-8", "replace").strip()
             body = {"errors": [text]} if answer.status >= 400 else {"raw": answer.body}
