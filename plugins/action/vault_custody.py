@@ -23,7 +23,7 @@ SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "state": {
         "type": "str",
-        "choices": ["read", "begun", "held", "finished", "released"],
+        "choices": ["read", "begun", "held", "finished", "released", "resealed"],
         "default": "read",
     },
     "passphrase": {"type": "str", "no_log": True},
@@ -40,6 +40,7 @@ SPEC: dict[str, Any] = {
 REQUIRED_IF = [
     ("state", "held", ["passphrase", "shares", "threshold", "root_token"]),
     ("state", "released", ["share_count", "threshold"]),
+    ("state", "resealed", ["seal"]),
 ]
 
 
@@ -73,6 +74,8 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     before = custody.manifest
     wanted = options["state"]
     changed = wanted not in ("read", before.state)
+    if wanted == "resealed":
+        changed = before.seal != options["seal"]
     if changed and not check_mode:
         if wanted == "begun":
             custody.begin()
@@ -86,6 +89,8 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
             )
         elif wanted == "finished":
             custody.finish()
+        elif wanted == "resealed":
+            custody.reseal(options["seal"])
         else:
             custody.release(shares=options["share_count"], threshold=options["threshold"])
     if options["offers"] and not check_mode:
@@ -95,6 +100,7 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         "changed": changed,
         "state": manifest.state,
         "id": manifest.id,
+        "seal": manifest.seal,
         "threshold": manifest.threshold,
         "shares_held": len(custody.share_paths()),
         "root_token_held": custody.directory.joinpath("root-token.json").exists(),

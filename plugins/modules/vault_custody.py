@@ -40,8 +40,10 @@ options:
       - V(held) writes O(shares) and O(root_token); it never overwrites shares that are there.
       - V(finished) deletes the file of the root token, which has to be revoked by then.
       - V(released) deletes shares that are not in force any more, since custodians hold new ones.
+      - V(resealed) notes that the same shares belong to a seal of the kind O(seal) now, whoever
+        holds them.
     type: str
-    choices: [read, begun, held, finished, released]
+    choices: [read, begun, held, finished, released, resealed]
     default: read
   passphrase:
     description: What the files are encrypted with; needed for V(held) and for reading secrets.
@@ -86,6 +88,8 @@ options:
     description:
       - Beginning of the names of environment variables of the control node that hold further
         shares, such as V(VAULT_UNSEAL_KEY_) for C(VAULT_UNSEAL_KEY_1) and so on.
+      - A variable of the form C(file:///path) names a file to read the share from, as in
+        O(share_files). A file without content counts as none.
     type: str
     default: ""
 notes:
@@ -120,6 +124,11 @@ id:
   returned: success
   type: str
   sample: 6ccd780c2dd77a9a0eaf1cf9c2b5a6d4
+seal:
+  description: Kind of seal that the shares belong to, empty where none are known.
+  returned: success
+  type: str
+  sample: shamir
 threshold:
   description: How many shares the server needs.
   returned: success

@@ -14,6 +14,7 @@ description:
   - Says how many shares are still missing where there are too few.
   - Where more shares are given than the server needs and some are wrong, it finds a set that opens
     the server.
+  - Has a server whose configuration names another seal than its data have change over to it.
 author:
   - tamshai.phoenix contributors (@tamshai)
 extends_documentation_fragment:
@@ -42,11 +43,20 @@ options:
         theirs.
     type: bool
     default: false
+  migrate:
+    description:
+      - Whether a server that waits to change its seal may do so once it has enough shares.
+      - Without it such a server takes no share, and the module fails with C(vault_error) set to
+        V(migration).
+      - The shares stay the same. They are the recovery shares of a server that unseals itself.
+    type: bool
+    default: false
   active_wait:
     description: Seconds to wait for the unsealed server to become active.
     type: int
     default: 60
 seealso:
+  - module: tamshai.phoenix.vault_seal_info
   - module: tamshai.phoenix.vault_custody
 """
 
@@ -63,6 +73,13 @@ EXAMPLES = r"""
     ca_cert: /etc/ssl/vault-ca.crt
     shares: ["{{ my_share }}"]
     allow_partial: true
+
+- name: Change over to the seal that was added to the server's configuration
+  tamshai.phoenix.vault_unseal:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    shares: "{{ unseal_shares }}"
+    migrate: true
 """
 
 RETURN = r"""
@@ -81,6 +98,11 @@ threshold:
   returned: success
   type: int
   sample: 3
+seal_type:
+  description: The kind of seal that the server has, or is changing to.
+  returned: success
+  type: str
+  sample: shamir
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -91,6 +113,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import erro
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.bootstrap import (
     unseal,
     wait_active,
+    wait_migrated,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
     client_from,
@@ -106,6 +129,13 @@ def work(module: AnsibleModule) -> Result:
             raise errors.UninitialisedError(
                 f"the server {client.url} is not initialised", hint="Module vault_init does that."
             )
+        pending = bool(before.get("migration"))
+        if pending and before.get("sealed") and not options["migrate"]:
+            raise errors.MigrationError(
+                f"the server {client.url} waits to change its seal to {before.get('type')!r}, and "
+                "takes shares for nothing else",
+                hint="Set 'migrate', or take the new seal out of its configuration and restart it.",
+            )
         plan = Plan()
         after = before
         threshold = int(before.get("t") or 0)
@@ -116,10 +146,11 @@ def work(module: AnsibleModule) -> Result:
                 after = {**before, "sealed": given < missing}
                 missing = max(missing - given, 0)
             else:
-                after = unseal(client, options["shares"])
+                after = unseal(client, options["shares"], migrate=options["migrate"])
                 missing = threshold - int(after.get("progress") or 0)
             if given:
-                plan.add("server", client.url, "unseal", {"sealed": True}, _public(after))
+                verb = "migrate" if pending else "unseal"
+                plan.add("server", client.url, verb, {"sealed": True}, _public(after))
         if after.get("sealed") and not options["allow_partial"]:
             raise errors.SealedError(
                 f"the server {client.url} is still sealed: {missing} of {threshold} shares are "
@@ -132,7 +163,14 @@ def work(module: AnsibleModule) -> Result:
             missing = 0
             if not module.check_mode:
                 wait_active(client, options["active_wait"])
-        return Result(plan, sealed=bool(after.get("sealed")), missing=missing, threshold=threshold)
+                wait_migrated(client, options["active_wait"])
+        return Result(
+            plan,
+            sealed=bool(after.get("sealed")),
+            missing=missing,
+            threshold=threshold,
+            seal_type=before.get("type", ""),
+        )
 
 
 def _public(status: dict[str, object]) -> dict[str, object]:
@@ -144,6 +182,7 @@ def main() -> None:
     spec.update(
         shares={"type": "list", "elements": "str", "default": [], "no_log": True},
         allow_partial={"type": "bool", "default": False},
+        migrate={"type": "bool", "default": False},
         active_wait={"type": "int", "default": 60},
     )
     run(spec, work)

@@ -20,6 +20,10 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate i
     nearest,
     problems,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.seals import SealConfig
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.seals import (
+    problems as seal_problems,
+)
 
 __all__ = ["attempts", "find", "shape_of_secret"]
 
@@ -43,11 +47,13 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
     :arg seen: ``estate`` (as for estate_problems), ``secrets``, ``images``, ``passphrase``,
         ``state_dir``, ``control`` (facts of the control node), ``tried`` (``index``, ``url``,
         ``wanted`` and ``status`` of each attempt with a secret), ``found`` (facts of the host,
-        ``None`` where it did not answer), ``unreachable`` (why), ``ssh`` and ``limits``.
+        ``None`` where it did not answer), ``unreachable`` (why), ``ssh``, ``seal`` (what is
+        declared about the seal of the vault) and ``limits``.
     """
     checks: tuple[Callable[[Mapping[str, Any]], Problems], ...] = (
         _estate,
         _images,
+        _seal,
         _secrets,
         _authentication,
         _passphrase,
@@ -97,6 +103,19 @@ def _image_names(estate: Any) -> Iterator[str]:
     for service in services if isinstance(services, list) else []:
         if isinstance(service, Mapping) and isinstance(service.get("image"), str):
             yield service["image"]
+
+
+def _seal(seen: Mapping[str, Any]) -> Problems:
+    estate = seen["estate"]
+    services = estate.get("services") if isinstance(estate, Mapping) else None
+    if not isinstance(services, list):
+        return  # said by _estate
+    for service in services:
+        if isinstance(service, Mapping) and service.get("kind") == "vault":
+            product = "vault" if service.get("image") == "vault" else "openbao"
+            here: dict[str, Any] = {**seen["seal"], "product": product, "former": ""}
+            here["egress"] = bool(service.get("egress"))
+            yield from seal_problems(SealConfig(**here, folder="", place=""))
 
 
 def _secrets(seen: Mapping[str, Any]) -> Problems:

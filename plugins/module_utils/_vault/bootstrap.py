@@ -29,6 +29,7 @@ __all__ = [
     "revoke_root",
     "unseal",
     "wait_active",
+    "wait_migrated",
     "why_not_orphaned",
 ]
 
@@ -131,21 +132,23 @@ def _first_foreign_request(audit_log: str) -> str:
     return ""
 
 
-def unseal(client: VaultClient, shares: Sequence[str]) -> dict[str, Any]:
+def unseal(client: VaultClient, shares: Sequence[str], *, migrate: bool = False) -> dict[str, Any]:
     """Give shares until the server opens or none is left; returns the seal status.
 
     A wrong share shows only when enough are given, and then as 'one of these is wrong'. Where
     there are more shares than needed, other combinations are tried.
 
+    :arg migrate: Have a server whose configuration names another seal change over to it.
     :raises WrongShareError: if no combination opens it.
     """
     status = client.seal_status()
     if not status.get("sealed"):
         return status
+    migrate = migrate and bool(status.get("migration"))
     unique = list(dict.fromkeys(share.strip() for share in shares if share.strip()))
     try:
         for share in unique:
-            status = _give(client, share)
+            status = _give(client, share, migrate)
             if not status.get("sealed"):
                 return status
         return status
@@ -156,7 +159,7 @@ def unseal(client: VaultClient, shares: Sequence[str]) -> dict[str, Any]:
         client.call("PUT", "sys/unseal", body={"reset": True}, authenticated=False)
         try:
             for share in combination:
-                status = _give(client, share)
+                status = _give(client, share, migrate)
             if not status.get("sealed"):
                 return status
         except errors.RefusedError as error:
@@ -175,8 +178,11 @@ def _combinations(shares: Sequence[str], threshold: int) -> Iterator[tuple[str, 
     return itertools.islice(itertools.combinations(shares, threshold), MAX_COMBINATIONS)
 
 
-def _give(client: VaultClient, share: str) -> dict[str, Any]:
-    return client.call("PUT", "sys/unseal", body={"key": share}, authenticated=False).body
+def _give(client: VaultClient, share: str, migrate: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {"key": share}
+    if migrate:
+        body["migrate"] = True
+    return client.call("PUT", "sys/unseal", body=body, authenticated=False).body
 
 
 def wait_active(client: VaultClient, timeout: float) -> None:
@@ -194,6 +200,16 @@ def wait_active(client: VaultClient, timeout: float) -> None:
         return reply.status in (200, 429, 473)
 
     wait_until(probe, timeout=timeout, what=f"{client.url} to become active", interval=0.05)
+
+
+def wait_migrated(client: VaultClient, timeout: float) -> None:
+    """Wait until an open server has put its keys under the new seal, which it does once active."""
+    wait_until(
+        lambda: not client.seal_status().get("migration"),
+        timeout=timeout,
+        what=f"{client.url} to change over to its new seal",
+        interval=0.05,
+    )
 
 
 def revoke_root(client: VaultClient) -> bool:

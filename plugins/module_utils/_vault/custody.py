@@ -32,7 +32,7 @@ import os
 import secrets
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ SCRYPT = {"n": 2**15, "r": 8, "p": 1}
 STATES = ("absent", "begun", "held", "finished", "released")
 MANIFEST = "custody.json"
 ROOT = "root-token.json"
+_FILE = "file://"
 
 
 class CustodyError(PhoenixError):
@@ -125,18 +126,25 @@ def _text(data: bytes) -> str:
 
 
 def brought_shares(files: Sequence[str], environment: str, passphrase: str) -> list[str]:
-    """Shares from files and from environment variables whose names begin with ``environment``."""
+    """Shares from files and from environment variables whose names begin with ``environment``.
+
+    A variable ``file:///path`` names a file instead, so that no share is in the environment.
+    """
     shares = []
+    if environment:
+        names = sorted(name for name in os.environ if name.startswith(environment))
+        values = [os.environ[name].strip() for name in names]
+        shares = [value for value in values if not value.startswith(_FILE)]
+        files = [*files, *(value[len(_FILE) :] for value in values if value.startswith(_FILE))]
+    brought = []
     for name in files:
         content = read_bytes_or_none(name)
         if content is None:
             raise CustodyError(f"there is no file {name} to read a share from")
         encrypted = content.lstrip().startswith(b"{")
-        shares.append(decrypt(content, passphrase, name) if encrypted else content.decode().strip())
-    if environment:
-        names = sorted(name for name in os.environ if name.startswith(environment))
-        shares += [os.environ[name].strip() for name in names]
-    return [share for share in shares if share]
+        text = decrypt(content, passphrase, name) if encrypted else content.decode()
+        brought.append(text.strip())
+    return [share for share in [*brought, *shares] if share]
 
 
 @dataclass(frozen=True)
@@ -256,6 +264,15 @@ class Custody:
         self._write(Manifest("released", old.id, old.seal, shares, threshold))
         for path in self.share_paths():
             path.unlink()
+        return self.manifest
+
+    def reseal(self, seal: str) -> Manifest:
+        """Note that the same shares belong to another kind of seal now."""
+        old = self.manifest
+        if old.state not in ("held", "finished", "released"):
+            raise CustodyError(f"{self.directory}: no shares are known whose seal could change")
+        if old.seal != seal:
+            self._write(replace(old, seal=seal))
         return self.manifest
 
     def share_paths(self) -> list[Path]:

@@ -19,6 +19,7 @@ __all__ = [
     "ConflictError",
     "ForbiddenError",
     "IgnoredFieldError",
+    "MigrationError",
     "NoRouteError",
     "RateLimitedError",
     "RefusedError",
@@ -76,6 +77,12 @@ class SealedError(VaultError):
     """The server answers, and needs its unseal shares."""
 
     kind = "sealed"
+
+
+class MigrationError(VaultError):
+    """The server answers, sealed, and waits to change to the seal that its configuration names."""
+
+    kind = "migration"
 
 
 class UninitialisedError(VaultError):

@@ -73,7 +73,7 @@ def test_shares_are_looked_for_where_unseal_finds_them() -> None:
         for task in load("tasks/disruptive.yml")
         if "tamshai.phoenix.vault_custody" in task
     )
-    unseal = yaml.safe_load((ROLE.parent / "vault/tasks/unseal.yml").read_text(encoding="utf-8"))[0]
+    shares = yaml.safe_load((ROLE.parent / "vault/tasks/shares.yml").read_text(encoding="utf-8"))[0]
     for name in ("share_files", "share_environment"):
-        variable = unseal["tamshai.phoenix.vault_custody"][name].strip("{} ")
+        variable = shares["tamshai.phoenix.vault_custody"][name].strip("{} ")
         assert variable in custody[name]

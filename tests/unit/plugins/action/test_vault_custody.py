@@ -84,3 +84,21 @@ def test_all_held_shares_are_read_though_fewer_open_the_server(tmp_path: Path) -
     (place / "share-1.json").write_text("{}")
     with pytest.raises(custody.CustodyError, match=r"share-1\.json is damaged"):
         act(place, "read", passphrase="pass", secrets=True)
+
+
+def test_the_seal_that_the_shares_belong_to(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    assert act(place, "read")["seal"] == ""
+    with pytest.raises(custody.CustodyError, match="no shares are known"):
+        act(place, "resealed", seal="static")
+    act(place, "begun")
+    act(place, "held", root_token="r", seal="shamir", **SECRETS)
+    act(place, "finished")
+    assert act(place, "resealed", seal="static", check=True)["changed"] is True
+    assert act(place, "read")["seal"] == "shamir"
+    noted = act(place, "resealed", seal="static")
+    assert (noted["changed"], noted["seal"], noted["state"]) == (True, "static", "finished")
+    assert act(place, "resealed", seal="static")["changed"] is False
+    assert act(place, "read", passphrase="pass", secrets=True)["shares"] == SECRETS["shares"]
+    act(place, "released", share_count=3, threshold=2)
+    assert act(place, "resealed", seal="shamir")["state"] == "released"

@@ -72,6 +72,7 @@ def sound() -> dict[str, Any]:
         "tried": [],
         "unreachable": "",
         "ssh": {"allowed": ["203.0.113.0/24"], "password": False, "pipelining": True},
+        "seal": {"seal": "shamir", "options": {}, "secrets": {}, "plugins": {}},
         "limits": {
             "systems": {"debian": ["12", "13"], "ubuntu": ["24.04"]},
             "python": "3.11",
@@ -117,6 +118,12 @@ def test_nothing_stands_against_a_sound_estate() -> None:
             "vps1: images_references.api: still the example; name your registry",
         ),
         ("images", None, "vps1: images_references: must be a mapping"),
+        ("seal.seal", "trasit", "vps1: vault_seal: unknown kind 'trasit' (did you mean \"transit"),
+        (
+            "seal.options",
+            {"transit": {"adress": "x"}},
+            'vps1: vault_seal_options.transit.adress: unknown option (did you mean "address"?)',
+        ),
         ("passphrase", "", "vps1: phoenix_state_passphrase: empty; set PHOENIX_STATE_PASSPHRASE"),
         ("passphrase", "elevenchars", "vps1: phoenix_state_passphrase: shorter than 12"),
         ("passphrase", " twelve chars ", "vps1: phoenix_state_passphrase: has white space at an"),

@@ -190,6 +190,20 @@ class TestBrought:
         files = [str(tmp_path / "plain"), str(tmp_path / "encrypted")]
         assert brought_shares(files, "UNSEAL_", PASS) == SHARES[:4]
 
+    def test_a_variable_that_names_a_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "one").write_text(f"{SHARES[0]}\n")
+        (tmp_path / "empty").write_text("")
+        monkeypatch.setenv("UNSEAL_1", f"file://{tmp_path}/one")
+        monkeypatch.setenv("UNSEAL_2", f"file://{tmp_path}/empty")
+        monkeypatch.setenv("UNSEAL_3", "")
+        monkeypatch.setenv("UNSEAL_4", SHARES[1])
+        assert brought_shares([], "UNSEAL_", PASS) == SHARES[:2]
+        monkeypatch.setenv("UNSEAL_1", f"file://{tmp_path}/gone")
+        with pytest.raises(CustodyError, match="no file"):
+            brought_shares([], "UNSEAL_", PASS)
+
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(CustodyError, match="no file"):
             brought_shares([str(tmp_path / "x")], "", PASS)
