@@ -23,8 +23,8 @@ description:
   - Destroys SecretIDs of these roles that were issued and never delivered, as an interrupted run
     may leave them.
   - Stops and disables the agent of a service that is no longer declared, and erases its secrets.
-  - A wrapping token that was spent before its agent used it is an alarm, in RV(alarms), in a
-    warning and in the journal; the agent gets a new one.
+  - A wrapping token that was spent before its agent used it, or that somebody has put in its place,
+    is an alarm, in RV(alarms), in a warning and in the journal; the agent gets a new one.
 options:
   agents:
     description: The agents, as filter P(tamshai.phoenix.estate_agents#filter) gives them.
@@ -128,7 +128,7 @@ proofs:
       description: Whether the wrapping token is refused.
       type: bool
 alarms:
-  description: Wrapping tokens that somebody else spent.
+  description: Wrapping tokens that somebody else spent or replaced.
   returned: success
   type: list
   elements: dict
@@ -137,7 +137,7 @@ alarms:
       description: Whose it was.
       type: str
     event:
-      description: Always C(wrap-spent-by-another).
+      description: C(wrap-spent-by-another) or C(wrap-replaced).
       type: str
     accessor:
       description: Accessor of the SecretID that was in it.
@@ -207,7 +207,7 @@ def work(module: AnsibleModule) -> Result:
         return Result(Plan(), proofs=[], alarms=[], changes=[], unpredictable=error.message)
     for alarm in zero.alarms:
         module.warn(
-            f"somebody else has spent the wrapped SecretID of {alarm['service']} "
+            f"{alarm['event']}: somebody had the wrapped SecretID of {alarm['service']} in hand "
             f"(accessor {alarm['accessor']}): revoke the tokens of its role"
         )
     return Result(

@@ -10,8 +10,8 @@ module: vault_config
 short_description: Reconcile the settings of a Vault or OpenBao server in one call
 version_added: 1.0.0
 description:
-  - Brings audit devices, auth methods, secret engines, policies, roles, database connections and
-    static roles to what is declared, over
+  - Brings audit devices, auth methods, secret engines, policies, roles, database connections,
+    static roles and rate limits to what is declared, over
     one connection, several requests at a time, in the order in which they depend on each other.
   - Reads everything first, so that the plan is whole before the first write and check mode shows
     exactly what a run does.
@@ -419,6 +419,55 @@ options:
       credential_config:
         description: Settings of the credential type.
         type: dict
+  rate_limits:
+    description:
+      - How often each client address may ask for something; an answer beyond that is 429, for the
+        rest of the interval.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the limit.
+        type: str
+        required: true
+      path:
+        description:
+          - A mount or a single path that is limited, such as V(auth/approle/role/mcp-hr/secret-id).
+          - Everything, where it is empty.
+        type: str
+      role:
+        description: Only logins of this role, where O(rate_limits[].path) is an auth method that
+          has roles.
+        type: str
+      rate:
+        description: How many requests are served in each interval.
+        type: int
+        required: true
+      interval:
+        description: Length of the interval, in seconds or with a unit; the server's default is a
+          second.
+        type: str
+      block_interval:
+        description: How long a client that went beyond the limit is refused everything under it.
+        type: str
+      inheritable:
+        description: Whether it holds in namespaces below as well.
+        type: bool
+  rate_limit_settings:
+    description: What holds for all rate limits of the server; what is left out stays as it is.
+    type: dict
+    suboptions:
+      enable_rate_limit_audit_logging:
+        description: Whether requests that are refused by a limit are in the audit log.
+        type: bool
+      enable_rate_limit_response_headers:
+        description: Whether each answer says how much is left of the limit.
+        type: bool
+      rate_limit_exempt_paths:
+        description: Paths that are under no limit.
+        type: list
+        elements: str
   purge:
     description:
       - What to remove because it is not declared in this call.
@@ -431,7 +480,7 @@ options:
       kind:
         description: Kind of object.
         type: str
-        choices: [policy, approle, cert role, static role]
+        choices: [policy, approle, cert role, static role, rate limit]
         required: true
       prefix:
         description:
@@ -475,6 +524,19 @@ EXAMPLES = r"""
         token_max_ttl: 4h
         secret_id_ttl: 10m
         secret_id_num_uses: 1
+
+- name: Give out at most 20 SecretIDs of a role in a minute, and log who asked for more
+  tamshai.phoenix.vault_config:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    token: "{{ login.token }}"
+    rate_limit_settings:
+      enable_rate_limit_audit_logging: true
+    rate_limits:
+      - name: secret-id-mcp-hr
+        path: auth/approle/role/mcp-hr/secret-id
+        rate: 20
+        interval: 1m
 
 - name: Remove what this play once made and no longer declares
   tamshai.phoenix.vault_config:
@@ -554,9 +616,10 @@ OPTIONS: dict[str, type[kinds.Kind]] = {
     "cert_roles": kinds.CertRoles,
     "database_connections": kinds.DatabaseConnections,
     "static_roles": kinds.StaticRoles,
+    "rate_limits": kinds.RateLimits,
 }
-PURGED = ("policy", "approle", "cert role", "static role")
-STATED = {"type": {"required": True}, "text": {"required": True}}
+PURGED = ("policy", "approle", "cert role", "static role", "rate limit")
+STATED = {name: {"required": True} for name in ("type", "text", "rate")}
 
 
 def work(module: AnsibleModule) -> Result:
@@ -569,6 +632,8 @@ def work(module: AnsibleModule) -> Result:
         for engine in options["secret_engines"]
         if engine.get("kv")
     ]
+    settings = options["rate_limit_settings"]
+    declared[kinds.RateLimitSettings] = [settings] if settings else []
     purges = [Purge(purge["kind"], purge["prefix"]) for purge in options["purge"]]
     with client_from(module, workers=options["concurrency"]) as client:
         done = reconcile(client, declared, purges=purges, check_mode=module.check_mode)
@@ -605,11 +670,14 @@ def main() -> None:
         "cert_roles": name | {"mount": {"type": "str", "default": "cert"}},
         "database_connections": name | {"mount": {"type": "str", "default": "database"}},
         "static_roles": name | {"mount": {"type": "str", "default": "database"}},
+        "rate_limits": name,
     }
     spec = connection_spec()
     for option, kind in OPTIONS.items():
         spec[option] = _list_of({**identity[option], **_suboptions(kind)})
     spec["secret_engines"]["no_log"] = False
+    of_all = argument_spec(kinds.RateLimitSettings.fields)
+    spec["rate_limit_settings"] = {"type": "dict", "options": of_all}
     spec["purge"] = _list_of(
         {
             "kind": {"type": "str", "choices": list(PURGED), "required": True},

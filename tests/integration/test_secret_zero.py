@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +281,130 @@ def test_stolen_wrap_is_seen_by_the_operators_run_too(world: World) -> None:
     assert any("wrap-spent-by-another" in text for _level, text in world.notes)
     assert issued["accessor"] in [c.name.split()[-1] for c in second.plan]
     assert world.well("alpha")
+
+
+def replace_wrap(world: World, make: Callable[[str], str]) -> None:
+    """Kill the agent, and put something else into the file of its next wrap."""
+
+    def act() -> None:
+        path = Path(world.agent("alpha").wrap_file)
+        status = path.stat()
+        path.write_text(make(path.read_text()))
+        os.chown(path, status.st_uid, status.st_gid)
+        path.chmod(0o400)
+
+    world.unit("alpha").before_agent.append(act)
+    world.supervisor.kill(world.unit("alpha"))
+
+
+def wrapped(world: World, path: str) -> str:
+    with world.vault.client() as client:
+        return str(client.write(path, {}, wrap_ttl=60, repeatable=False)["wrap_info"]["token"])
+
+
+def rewrapped(world: World, token: str) -> str:
+    with world.vault.client() as client:
+        return str(client.write("sys/wrapping/rewrap", {"token": token})["wrap_info"]["token"])
+
+
+def other_role(world: World, _token: str) -> str:
+    return wrapped(world, world.agent("beta").secret_id_path)
+
+
+def own_role(world: World, _token: str) -> str:
+    """Nothing is wrong with it, but that somebody else had the right to make it."""
+    return wrapped(world, world.agent("alpha").secret_id_path)
+
+
+def garbage(_world: World, _token: str) -> str:
+    return "s.0123456789abcdefghijklmn"
+
+
+@pytest.mark.parametrize("make", [garbage, rewrapped, other_role, own_role])
+def test_a_wrap_that_is_not_the_one_that_was_issued_is_an_alarm(
+    world: World, make: Callable[[World, str], str]
+) -> None:
+    issued = world.zero()._issue(world.agent("alpha"))
+    Path(world.agent("alpha").wrap_file).write_text(make(world, issued["token"]))
+    world.supervisor.run(("systemctl", "start", "tamshai-agent@alpha.service"), 1)
+    eventually(lambda: world.unit("alpha").state == ("active", "running"), "recovery")
+    eventually(lambda: Path(world.agent("alpha").secrets_file).exists(), "the secrets")
+    assert world.supervisor.journal.count("event=wrap-replaced") == 1
+    assert f"wrapped_accessor={issued['accessor']}" in world.supervisor.journal
+    assert issued["accessor"] not in world.alive("alpha")
+    assert world.state("alpha")["issuer"] == "host"
+    assert world.state("alpha")["accessor"] != issued["accessor"]
+
+
+@pytest.mark.parametrize("make", [garbage, other_role])
+def test_a_wrap_that_is_replaced_at_the_last_moment_is_refused_by_the_agent(
+    world: World, make: Callable[[World, str], str]
+) -> None:
+    world.bootstrap()
+    first = world.state("alpha")["accessor"]
+    replace_wrap(world, lambda token: make(world, token))
+    eventually(lambda: "event=wrap-replaced" in world.supervisor.journal, "the alarm")
+    eventually(lambda: world.well("alpha"), "recovery")
+    assert world.state("alpha")["accessor"] != first
+    assert world.secrets("alpha")["API_KEY"] == SECRET
+
+
+def test_a_replaced_wrap_is_seen_by_the_operators_run_too(world: World) -> None:
+    issued = world.zero()._issue(world.agent("alpha"))
+    Path(world.agent("alpha").wrap_file).write_text("s.0123456789abcdefghijklmn")
+    second = world.zero()
+    second.act()
+    assert [(a["event"], a["accessor"]) for a in second.alarms] == [
+        ("wrap-replaced", issued["accessor"])
+    ]
+    assert world.well("alpha")
+
+
+def test_a_wrap_that_was_taken_away_leaves_nothing_to_use(world: World) -> None:
+    issued = world.zero()._issue(world.agent("alpha"))
+    Path(world.agent("alpha").wrap_file).unlink()
+    world.supervisor.run(("systemctl", "start", "tamshai-agent@alpha.service"), 1)
+    eventually(lambda: world.well("alpha"), "the agent")
+    assert "event=wrap-lost" in world.supervisor.journal
+    with world.vault.client() as client:
+        body = {"secret_id_accessor": issued["accessor"]}
+        path = f"{world.agent('alpha').secret_id_path}-accessor/lookup"
+        assert client.call("POST", path, body=body, accept=(404,)).status == 404
+
+
+def test_reissue_is_limited_audible_and_comes_back_by_itself(world: World) -> None:
+    """Somebody with the host's identity asks without end; the other service is not touched."""
+    world.bootstrap()
+    path = world.agent("alpha").secret_id_path
+    with world.vault.client() as client:
+        limit = {"path": path, "rate": 3, "interval": "4s"}
+        client.write("sys/quotas/rate-limit/secret-id-alpha", limit)
+        login = {"name": "host"}
+        auth = client.call("POST", "auth/cert/login", body=login, authenticated=False).body["auth"]
+    try:
+        given = []
+        with world.vault.client(auth["client_token"]) as thief:
+            for _unused in range(6):
+                reply = thief.call(
+                    "POST", path, body={}, headers={"X-Vault-Wrap-TTL": "60s"}, accept=(429,)
+                )
+                given.append(reply.status)
+        assert given == [200, 200, 200, 429, 429, 429]
+        first = world.state("alpha")["accessor"]
+        for service in ("alpha", "beta"):
+            world.supervisor.kill(world.unit(service))
+        eventually(lambda: world.well("beta"), "the other service")
+        eventually(lambda: world.state("alpha")["accessor"] != first, "the next interval", 20)
+        eventually(
+            lambda: world.unit("alpha").state == ("active", "running"), "recovery by itself", 20
+        )
+        alarms = re.findall(r"event=reissue-rate-limited reason=.*", world.supervisor.journal)
+        # One for each try, of three seconds here.
+        assert 1 <= len(alarms) <= 4, alarms
+        assert "rate limit quota exceeded" in alarms[0]
+    finally:
+        with world.vault.client() as client:
+            client.delete("sys/quotas/rate-limit/secret-id-alpha")
 
 
 def test_sealed_for_longer_than_one_try(world: World) -> None:

@@ -10,6 +10,7 @@ kept is its accessor, with which it can be looked up and destroyed, not used.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 import syslog
@@ -286,6 +287,7 @@ class SecretZero:
             "role": agent.approle,
             "accessor": str(info.get("wrapped_accessor") or ""),
             "issuer": "operator",
+            "wrap": _digest(token),
             "issued": now,
             "expires": now + float(info.get("ttl") or self.wrap_ttl),
         }
@@ -308,17 +310,16 @@ class SecretZero:
             return
         self.secret(waiting)
         state = _state(agent)
-        spent = self._wrap_spent(waiting)
-        if spent and float(state.get("expires") or 0) > time.time():
-            accessor = str(state.get("accessor") or "")
-            self.alarms.append(
-                {"service": agent.service, "event": "wrap-spent-by-another", "accessor": accessor}
-            )
-            self.journal(
-                syslog.LOG_ALERT,
-                f"service={agent.service} event=wrap-spent-by-another wrapped_accessor={accessor}",
-            )
+        if _digest(waiting) != state.get("wrap", _digest(waiting)):
+            self._alarm(agent, "wrap-replaced", str(state.get("accessor") or ""))
+        elif self._wrap_spent(waiting) and float(state.get("expires") or 0) > time.time():
+            self._alarm(agent, "wrap-spent-by-another", str(state.get("accessor") or ""))
         Path(agent.wrap_file).unlink(missing_ok=True)
+
+    def _alarm(self, agent: Agent, event: str, accessor: str) -> None:
+        self.alarms.append({"service": agent.service, "event": event, "accessor": accessor})
+        line = f"service={agent.service} event={event} wrapped_accessor={accessor}"
+        self.journal(syslog.LOG_ALERT, line)
 
     def _wrap_spent(self, token: str) -> bool:
         reply = self.server.call(
@@ -414,6 +415,11 @@ def _secrets_problems(agent: Agent) -> list[str]:
     if (status.st_uid, stat.S_IMODE(status.st_mode)) != (agent.uid, 0o400):
         problems.append(f"{path} has owner {status.st_uid} and mode {status.st_mode & 0o7777:04o}")
     return problems
+
+
+def _digest(token: str) -> str:
+    """Knows a wrapping token again, and is no use to anybody who has it."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _state(agent: Agent) -> dict[str, Any]:

@@ -35,6 +35,8 @@ __all__ = [
     "Kind",
     "KvConfigs",
     "Policies",
+    "RateLimitSettings",
+    "RateLimits",
     "SecretEngines",
     "StaticRoles",
     "by_name",
@@ -446,6 +448,81 @@ class AuditDevices(Kind):
             raise
 
 
+class RateLimits(Kind):
+    """How often each client may ask for something, by path."""
+
+    name = "rate limit"
+    checked = True
+    fields: ClassVar[Mapping[str, Field]] = {
+        "path": Field("text"),
+        "role": Field("text"),
+        "rate": Field("int"),
+        "interval": Field("duration"),
+        "block_interval": Field("duration"),
+        "inheritable": Field("bool"),
+    }
+    base = "sys/quotas/rate-limit"
+
+    def path(self, key: str) -> str:
+        return f"{self.base}/{key}"
+
+    def key(self, entry: Entry) -> str:
+        return str(entry["name"])
+
+    def wanted(self, entry: Entry) -> Values:
+        return _unslashed(super().wanted(entry))
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        return set(keys) - set(client.keys(self.base))
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        data = client.read(self.path(key))
+        return None if data is None else _unslashed(observed(self.fields, data))
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        if not create:
+            # A write replaces the whole of it.
+            values = observed(self.fields, client.read(self.path(key)) or {}) | values
+        return _warnings(client.write(self.path(key), values))
+
+    def remove(self, client: VaultClient, key: str) -> None:
+        client.delete(self.path(key))
+
+    def names(self, client: VaultClient, prefix: str) -> list[str]:
+        return [name for name in client.keys(self.base) if name.startswith(prefix)]
+
+
+def _unslashed(values: Values) -> Values:
+    """The server adds a slash to the path of a mount."""
+    return values | ({"path": values["path"].strip("/")} if "path" in values else {})
+
+
+class RateLimitSettings(Kind):
+    """What holds for all rate limits of a server."""
+
+    name = "rate limit settings"
+    fields: ClassVar[Mapping[str, Field]] = {
+        "enable_rate_limit_audit_logging": Field("bool"),
+        "enable_rate_limit_response_headers": Field("bool"),
+        "rate_limit_exempt_paths": Field("names"),
+    }
+    _path = "sys/quotas/config"
+
+    def key(self, entry: Entry) -> str:
+        return "server"
+
+    def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
+        return set()
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        return observed(self.fields, client.read(self._path) or {})
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        # What is left out of a write is emptied, the paths that are exempt by default included.
+        body = (self.read(client, key, {}) or {}) | values
+        return _warnings(client.write(self._path, body))
+
+
 # In the order in which they depend on each other: what is written first comes first.
 KINDS: tuple[type[Kind], ...] = (
     AuditDevices,
@@ -457,6 +534,8 @@ KINDS: tuple[type[Kind], ...] = (
     CertRoles,
     DatabaseConnections,
     StaticRoles,
+    RateLimitSettings,
+    RateLimits,
 )
 
 
