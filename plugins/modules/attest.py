@@ -47,8 +47,11 @@ options:
       - >-
         V(opening) unseals the Vault with O(shares) after O(delay) seconds. It is run in the
         background, while another task is seen to wait for a sealed server.
+      - >-
+        V(rotation) has the Vault rotate each of two database logins that take turns, while their
+        services are asked without a pause, and sees the services change over. It is a change.
     type: str
-    choices: [proofs, snapshot, opening]
+    choices: [proofs, snapshot, opening, rotation]
     default: proofs
   settle_timeout:
     description:
@@ -133,7 +136,8 @@ options:
     default: false
   observed:
     description:
-      - What the caller saw while it restarted the Vault and rebooted the host.
+      - What the caller saw while it restarted the Vault and rebooted the host, and under
+        C(rotation) what RV(rotation) said.
       - Under C(refused) why it did neither.
     type: dict
     default: {}
@@ -210,6 +214,16 @@ born:
   returned: when O(collect=proofs)
   type: str
   sample: "2026-11-26T14:27:02Z"
+rotation:
+  description:
+    - What was seen while database logins were rotated, as O(observed) takes it under C(rotation).
+    - Either C(not_run), the reason why there was nothing to see, or C(evidence) and C(faults).
+  returned: when O(collect=rotation)
+  type: dict
+  sample:
+    faults: []
+    evidence:
+      turns: [{rotated: tamshai_app_b, while_used: tamshai_app, changed_over_seconds: 1.9}]
 snapshot:
   description: What to compare with after a restart.
   returned: when O(collect=snapshot)
@@ -252,7 +266,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, protect, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import disruption, framework
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    disruption,
+    framework,
+    rotation,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import CATALOGUE
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.every import PROOFS
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs, Site
@@ -266,7 +284,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "estate": {"type": "dict", "required": True},
     "collect": {
         "type": "str",
-        "choices": ["proofs", "snapshot", "opening"],
+        "choices": ["proofs", "snapshot", "opening", "rotation"],
         "default": "proofs",
     },
     "settle_timeout": {"type": "int", "default": 0},
@@ -328,6 +346,7 @@ def main(module: AnsibleModule) -> Result:
         inputs.token, params["operator_key"] or "", inputs.fingerprint_key, *inputs.foreign.values()
     )
     site = Site(inputs, vocabulary)
+    plan = Plan()
     if module.check_mode:
         values: dict[str, Any] = {
             "proofs": predicted(),
@@ -341,10 +360,12 @@ def main(module: AnsibleModule) -> Result:
         vocabulary.add(*params["shares"])
         disruption.open_seal(site, params["shares"], delay=params["delay"])
         values = {}
+    elif params["collect"] == "rotation":
+        values = {"rotation": rotated(site, plan)}
     else:
         values = prove(site, params["only"], params["settle_timeout"])
     protect(module, *vocabulary)
-    return Result(Plan(), **vocabulary.clean(values))
+    return Result(plan, **vocabulary.clean(values))
 
 
 def predicted() -> list[dict[str, Any]]:
@@ -365,6 +386,17 @@ def prove(site: Site, only: list[str], settle_timeout: int) -> dict[str, Any]:
     born = site.born()
     made = datetime.datetime.fromtimestamp(born, datetime.UTC).isoformat() if born else ""
     return {"proofs": proofs, "started": started, "finished": now(), "born": made}
+
+
+def rotated(site: Site, plan: Plan) -> dict[str, Any]:
+    """What was seen while database logins were rotated."""
+    try:
+        seen = rotation.observe(site)
+    finally:
+        site.close()
+    for turn in seen.get("evidence", {}).get("turns", []):
+        plan.add("password", turn["rotated"], "rotate")
+    return seen
 
 
 def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:

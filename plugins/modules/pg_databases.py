@@ -51,6 +51,14 @@ options:
         description: How many sessions the role may have at a time, V(-1) for any number.
         type: int
         default: -1
+      inherits:
+        description:
+          - Roles whose rights the role has as well, by a membership with C(INHERIT) alone, so that
+            it cannot become one of them.
+          - This is for PostgreSQL 16 and newer.
+        type: list
+        elements: str
+        default: []
   databases:
     description: Databases that have to exist.
     type: list
@@ -255,6 +263,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "name": NAME,
             "login": {"type": "bool", "default": True},
             "connection_limit": {"type": "int", "default": -1},
+            "inherits": {"type": "list", "elements": "str", "default": []},
         }
     ),
     "databases": _list(

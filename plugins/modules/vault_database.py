@@ -96,6 +96,15 @@ options:
         description: How long a password is good.
         type: str
         default: 648h
+      turns_with:
+        description:
+          - Name of the static role of a login that has the same rights, whose consumers use
+            whichever of the two passwords was rotated last.
+          - The two are rotated half a O(static_roles[].rotation_period) apart, so that nobody uses
+            a password in the moment in which it is replaced. The one that was rotated less recently
+            has a shorter period until they are.
+          - Until another run sets that right they alternate all the same, for three periods.
+        type: str
       units:
         description: >-
           Systemd units on this host that hold the password; those that were started before it was
@@ -130,6 +139,7 @@ EXAMPLES = r"""
         postgresql://{{ '{{username}}:{{password}}' }}@db.example.com/tamshai_hr?sslmode=verify-full
     static_roles:
       - {name: tamshai-app, username: tamshai_app}
+      - {name: tamshai-app-b, username: tamshai_app_b, turns_with: tamshai-app}
 """
 
 RETURN = r"""
@@ -220,6 +230,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "name": {"type": "str", "required": True},
             "username": {"type": "str", "required": True},
             "rotation_period": {"type": "str", "default": "648h"},
+            "turns_with": {"type": "str"},
             "units": {"type": "list", "elements": "str", "default": []},
         },
     },

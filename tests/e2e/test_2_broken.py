@@ -17,6 +17,7 @@ import pytest
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 Act = Callable[[Any], object]
+ROTATION = ("-e", "attest_rotation=true")
 # The secret's text, in a shell on the host.
 CANARY = (
     "$(python3 -c 'import json; "
@@ -39,6 +40,7 @@ class Breach:
 
     :arg proof: Which proof has to see it.
     :arg saying: Part of the reason that it gives.
+    :arg arguments: Of the run that makes the proofs.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Breach:
     saying: str
     breach: Act
     repair: Act
+    arguments: tuple[str, ...] = ()
 
 
 def widen_ttl(estate: Any) -> None:
@@ -203,6 +206,24 @@ def read_own(estate: Any) -> None:
     estate.psql("REVOKE pg_read_all_data FROM tamshai_app")
 
 
+def refuse_rotation(estate: Any) -> None:
+    estate.psql(
+        "REVOKE EXECUTE ON FUNCTION vault_rotation.set_password FROM vault_rotator",
+        database="tamshai_hr",
+    )
+
+
+def stop_delivery(estate: Any) -> None:
+    estate.sh("systemctl mask --quiet --runtime tamshai-agent@mcp-hr")
+
+
+def deliver(estate: Any) -> None:
+    estate.sh(
+        "systemctl unmask --quiet --runtime tamshai-agent@mcp-hr;"
+        " systemctl restart tamshai-agent@mcp-hr"
+    )
+
+
 def key_at_rest(estate: Any) -> None:
     estate.sh("cp -L /opt/tamshai/certs/mcp-hr/current/tls.key /var/backups/old.key")
 
@@ -323,6 +344,15 @@ BREACHES = [
         silent_alarm,
         phase("services"),
     ),
+    Breach(
+        "rotation-refused",
+        "H4.c",
+        "database/rotate-role/tamshai-app",
+        refuse_rotation,
+        phase("data"),
+        ROTATION,
+    ),
+    Breach("agent-stopped", "H4.c", "does not start", stop_delivery, deliver, ROTATION),
     Breach("bypass-rls", "H5.c", "BYPASSRLS", bypass_rls, enforce_rls),
     Breach("right-granted", "H5.c", "pg_read_all_data", read_everything, read_own),
     Breach(
@@ -339,7 +369,7 @@ BREACHES = [
 def test_a_broken_promise_is_seen_by_its_proof_alone(estate: Any, case: Breach) -> None:
     case.breach(estate)
     try:
-        broken = estate.broken()
+        broken = estate.broken(*case.arguments)
     finally:
         case.repair(estate)
     assert set(broken) == {case.proof}, broken

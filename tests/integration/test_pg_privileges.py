@@ -32,8 +32,8 @@ from fixtures.modules import call
 from fixtures.postgres import REPO, Server, server
 
 MODEL = {
-    "logins": [{"name": "app"}],
-    "databases": [{"name": "d_hr", "schema": "hr", "owner": "owner", "logins": ["app"]}],
+    "logins": [{"name": "app", "second_of": None}, {"name": "app_b", "second_of": "app"}],
+    "databases": [{"name": "d_hr", "schema": "hr", "owner": "owner", "logins": ["app", "app_b"]}],
 }
 ALLOW = allowed(MODEL, {}, [])
 
@@ -54,7 +54,12 @@ def clean(running: Server) -> Server:
     sample["seed"]["sql"] = (role / "files" / "hr.sql").read_text()
     rights = {"tables": ["SELECT", "INSERT", "UPDATE", "DELETE"], "sequences": ["USAGE"]}
     declared = {
-        "roles": [{"name": "owner", "login": False}, {"name": "app"}, {"name": "healthcheck"}],
+        "roles": [
+            {"name": "owner", "login": False},
+            {"name": "app"},
+            {"name": "app_b", "inherits": ["app"]},
+            {"name": "healthcheck"},
+        ],
         "databases": [
             {
                 "name": "d_hr",
@@ -113,9 +118,45 @@ def test_the_declared_state_passes(clean: Server) -> None:
     result = gate(clean)
     assert "failed" not in result, result["msg"]
     assert result["findings"] == []
-    assert result["logins"] == ["app", "healthcheck", "postgres"]
+    assert result["logins"] == ["app", "app_b", "healthcheck", "postgres"]
     assert result["rights"] > 8
     assert not result["changed"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "right", "kind"),
+    [
+        ("GRANT app TO app_b WITH SET TRUE", "MEMBER WITH INHERIT, SET", "role"),
+        ("GRANT app TO app_b WITH ADMIN TRUE", "MEMBER WITH ADMIN, INHERIT", "role"),
+        ("GRANT owner TO app_b WITH INHERIT FALSE, SET TRUE", "MEMBER WITH SET", "role"),
+        ("GRANT TRUNCATE ON hr.employees TO app_b", "TRUNCATE", "table"),
+        ("GRANT TRUNCATE ON hr.employees TO app", "TRUNCATE", "table"),
+        ("ALTER ROLE app_b BYPASSRLS", "BYPASSRLS", "attribute"),
+    ],
+)
+def test_a_second_login_may_do_what_the_first_may_and_no_more(
+    trial: Trial, statement: str, right: str, kind: str
+) -> None:
+    assert trial.found("app_b") == []
+    trial.sql(statement)
+    found = trial.found("app_b")
+    assert (right, kind) in {(row.right, row.kind) for row in found}
+    if " TO app_b" in statement or "app_b" in statement.split(" ")[2:3]:
+        assert trial.found("app") == []
+
+
+def test_a_second_login_reads_as_the_first_does_and_cannot_become_it(trial: Trial) -> None:
+    rows = []
+    for login in ("app", "app_b"):
+        trial.sql(f"SET SESSION AUTHORIZATION {login}")
+        trial.sql("SELECT set_config('app.current_user_id', 'mona', true)")
+        rows.append(trial.session.query("SELECT user_id FROM hr.employees ORDER BY 1"))
+        trial.sql("RESET SESSION AUTHORIZATION")
+    assert rows[0] == rows[1]
+    assert 0 < len(rows[0]) < 5
+    trial.sql("SET SESSION AUTHORIZATION app_b")
+    with pytest.raises(PostgresError, match="permission denied to set role"):
+        trial.sql("SET ROLE app")
 
 
 BREAKS: dict[str, tuple[str, str, str]] = {
@@ -390,7 +431,7 @@ class TestModule:
         result = gate(broken)
         assert result["failed"]
         for text in (
-            "of app, healthcheck:",
+            "of app, app_b, healthcheck:",
             'ALTER ROLE "app" NOBYPASSRLS',
             'in d_hr: REVOKE TRUNCATE ON TABLE "hr"."employees" FROM "app"',
             'REVOKE CONNECT ON DATABASE "x_other" FROM PUBLIC',

@@ -26,6 +26,8 @@ SECRETS_FILE = "secrets.json"
 # renders null instead.
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH = re.compile(r"[A-Za-z0-9_./-]+")
+_FORMAT = re.compile(r"(?:[A-Za-z0-9_./-]*%s[A-Za-z0-9_./-]*)?")
+_GO_TIME = "2006-01-02T15:04:05Z07:00"  # RFC 3339; fractions of a second are read as well
 
 
 @dataclass(frozen=True)
@@ -172,31 +174,51 @@ def template_text(secrets: Mapping[str, Mapping[str, str]], mount: str) -> str:
 
     Values pass through a JSON encoder, so nothing in them can be taken for syntax.
 
-    :arg secrets: Environment name to ``{kv, key}`` or ``{static_role, field}``.
+    :arg secrets: Environment name to ``{kv, key}`` or ``{static_role, field}``, with ``turns_with``
+        for the later rotated of two static roles, and ``format`` for a text with the value in it.
     :raises PhoenixError: for a name or path that the template language could not hold.
     """
-    by_path: dict[str, list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}
     for name, source in secrets.items():
         if "kv" in source:
-            path, field = f"{mount}/data/{source['kv']}", f".Data.data.{source['key']}"
-            plain = source["key"]
+            paths = [f"{mount}/data/{source['kv']}"]
+            field, plain = f".data.{source['key']}", source["key"]
         else:
-            path = f"database/static-creds/{source['static_role']}"
+            roles = [source[key] for key in ("static_role", "turns_with") if key in source]
+            paths = [f"database/static-creds/{role}" for role in roles]
             plain = source["field"]
-            field = f".Data.{plain}"
-        if not _FIELD.fullmatch(plain) or not _FIELD.fullmatch(name) or not _PATH.fullmatch(path):
-            raise PhoenixError(f"an agent cannot refer to secret {name} ({plain} in {path})")
-        by_path.setdefault(path, []).append((name, field))
+            field = f".{plain}"
+        form = source.get("format", "")
+        words = all(_FIELD.fullmatch(word) for word in (plain, name))
+        if not (words and all(map(_PATH.fullmatch, paths)) and _FORMAT.fullmatch(form)):
+            raise PhoenixError(f"an agent cannot refer to secret {name} ({plain} in {paths[0]})")
+        value = f"$from{field}"
+        if form:
+            value = f'printf "{form}" {value}'
+        groups.setdefault(tuple(paths), []).append(f'"{name}": {{{{ {value} | toUnescapedJSON }}}}')
     lines = ["{"]
-    groups = list(by_path.items())
-    for number, (path, fields) in enumerate(groups):
-        lines.append(f'{{{{- with secret "{path}" }}}}')
-        for index, (name, field) in enumerate(fields):
-            last = number == len(groups) - 1 and index == len(fields) - 1
-            lines.append(f'"{name}": {{{{ {field} | toUnescapedJSON }}}}{"" if last else ","}')
-        lines.append("{{- end }}")
+    for number, (paths_, values) in enumerate(groups.items()):
+        end = "" if number == len(groups) - 1 else ","
+        lines += [*_source(paths_), ",\n".join(values) + end, "{{- end }}" * len(paths_)]
     lines.append("}")
     return "\n".join(lines) + "\n"
+
+
+def _source(paths: tuple[str, ...]) -> list[str]:
+    """``$from`` is the secret at a path, or of two static roles the one that was rotated last.
+
+    By the time of the rotation, since how long it is good was true when it was read.
+    """
+    if len(paths) == 1:
+        return [f'{{{{- with $s := secret "{paths[0]}" }}}}{{{{ $from := $s.Data }}}}']
+    first, second = (
+        f'(sprig_mustToDate "{_GO_TIME}" ${name}.Data.last_vault_rotation)' for name in "ab"
+    )
+    return [
+        f'{{{{- with $a := secret "{paths[0]}" }}}}{{{{ with $b := secret "{paths[1]}" }}}}',
+        "{{- $from := $a.Data }}",
+        f"{{{{- if {second}.After {first} }}}}{{{{ $from = $b.Data }}}}{{{{ end }}}}",
+    ]
 
 
 def _fact(agent: Mapping[str, Any], agents_root: str, run: str) -> dict[str, Any]:

@@ -102,10 +102,11 @@ def _databases(estate: Estate) -> Rows:
             **database,
             "logins": sorted(
                 {
-                    use["login"]
+                    login
                     for service in estate["services"]
                     for use in service["databases"]
                     if use["name"] == database["name"]
+                    for login in _logins_of(use)
                 }
             ),
         }
@@ -113,27 +114,40 @@ def _databases(estate: Estate) -> Rows:
     ]
 
 
+def _logins_of(use: Estate) -> list[str]:
+    """The logins that a service has for one database: it uses the one that was rotated last."""
+    login = use["login"]
+    if use["rotation"] == schema.SINGLE:
+        return [login]
+    return [login, schema.second_login(login)]
+
+
 def _logins(estate: Estate) -> Rows:
-    """The database logins of applications; each is a static role of Vault's database engine."""
+    """The database logins of applications; each is a static role of Vault's database engine.
+
+    ``second_of`` names the login that another one takes turns with and has all its rights from.
+    """
     logins: dict[str, dict[str, Any]] = {}
     for service in estate["services"]:
         for use in service["databases"]:
-            row = logins.setdefault(
-                use["login"],
-                {
-                    "name": use["login"],
-                    "databases": [],
-                    "services": [],
-                    "static_role": use["login"].replace("_", "-"),
-                    "connection": f"postgresql-{use['name']}",
-                    "shared": False,
-                },
-            )
-            if use["name"] not in row["databases"]:
-                row["databases"].append(use["name"])
-            if service["name"] not in row["services"]:
-                row["services"].append(service["name"])
-            row["shared"] = len(row["services"]) > 1
+            for login in _logins_of(use):
+                row = logins.setdefault(
+                    login,
+                    {
+                        "name": login,
+                        "databases": [],
+                        "services": [],
+                        "static_role": _static_role(login),
+                        "connection": f"postgresql-{use['name']}",
+                        "shared": False,
+                        "second_of": use["login"] if login != use["login"] else None,
+                    },
+                )
+                if use["name"] not in row["databases"]:
+                    row["databases"].append(use["name"])
+                if service["name"] not in row["services"]:
+                    row["services"].append(service["name"])
+                row["shared"] = len(row["services"]) > 1
     return list(logins.values())
 
 
@@ -160,6 +174,7 @@ def _services(estate: Estate, model: Estate) -> Estate:
                 {
                     "name": use["name"],
                     "login": use["login"],
+                    "logins": _logins_of(use),
                     "prefix": use["prefix"],
                     "schema": declared_databases[use["name"]]["schema"],
                     "owner": declared_databases[use["name"]]["owner"],
@@ -212,7 +227,7 @@ def _environment(estate: Estate, services: Estate, service: Estate) -> dict[str,
 
 
 def _database_environment(server: Estate, use: Estate) -> dict[str, str]:
-    prefix, client = use["prefix"], f"/tls/clients/{use['login']}/current"
+    prefix, client = use["prefix"], _client(use["login"])
     return {
         f"{prefix}_HOST": server["fqdn"],
         f"{prefix}_PORT": str(server["port"]),
@@ -225,6 +240,11 @@ def _database_environment(server: Estate, use: Estate) -> dict[str, str]:
         f"{prefix}_SSL_CERT": f"{client}/tls.crt",
         f"{prefix}_SSL_KEY": f"{client}/tls.key",
     }
+
+
+def _client(login: str) -> str:
+    """Where a container finds the client certificate of a login."""
+    return f"/tls/clients/{login}/current"
 
 
 def _start_order(estate: Estate) -> list[str]:
@@ -294,7 +314,7 @@ def _client_logins(model: Estate, service: Estate) -> list[str]:
     """The PostgreSQL logins that a service uses, each once."""
     if service["kind"] == "vault":
         return [ROTATOR] if _rotated(model) else []
-    return list(dict.fromkeys(use["login"] for use in service["databases"]))
+    return list(dict.fromkeys(login for use in service["databases"] for login in use["logins"]))
 
 
 def _rotated(model: Estate) -> list[str]:
@@ -400,9 +420,7 @@ def _agents(model: Estate) -> Rows:
     for service in _applications(model):
         secrets: dict[str, dict[str, str]] = {}
         for use in service["databases"]:
-            role = _static_role(use["login"])
-            for variable, field in (("USER", "username"), ("PASSWORD", "password")):
-                secrets[f"{use['prefix']}_{variable}"] = {"static_role": role, "field": field}
+            secrets |= _database_secrets(use)
         for secret in model["secrets"]:
             if secret["path"] in service["kv"]:
                 secrets[secret["key"]] = {"kv": secret["path"], "key": secret["key"]}
@@ -420,6 +438,25 @@ def _agents(model: Estate) -> Rows:
             }
         )
     return rows
+
+
+def _database_secrets(use: Estate) -> dict[str, dict[str, str]]:
+    """User and password; of two logins that of the later rotation, with its own certificate."""
+    prefix, role = use["prefix"], _static_role(use["login"])
+    source = {"static_role": role}
+    secrets = {
+        f"{prefix}_USER": {**source, "field": "username"},
+        f"{prefix}_PASSWORD": {**source, "field": "password"},
+    }
+    if len(use["logins"]) == 1:
+        return secrets  # its certificate is named in the environment
+    client = _client("%s")
+    secrets |= {
+        f"{prefix}_SSL_CERT": {**source, "field": "username", "format": f"{client}/tls.crt"},
+        f"{prefix}_SSL_KEY": {**source, "field": "username", "format": f"{client}/tls.key"},
+    }
+    turns = {"turns_with": _static_role(use["logins"][1])}
+    return {name: {**secret, **turns} for name, secret in secrets.items()}
 
 
 def _probes(model: Estate) -> Rows:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "ALTERNATING",
     "AUTHENTICATE",
     "DATABASE",
     "ESTATE",
@@ -21,8 +22,10 @@ __all__ = [
     "SECRET",
     "SERVICE",
     "SERVICE_DATABASE",
+    "SINGLE",
     "Check",
     "Field",
+    "second_login",
 ]
 
 PRINCIPALS = ("host", "operator")
@@ -33,6 +36,16 @@ RESERVED_NAMES = frozenset({*PRINCIPALS, "localhost", "default"})
 
 RESERVED_ENDS = ("-publish", "-egress", "-socket")
 """Ends of names of networks and directories that a service has besides its own."""
+
+ALTERNATING, SINGLE = "alternating", "single"
+"""How a database login's password is rotated: two logins by turns, or the one."""
+_SECOND = "_b"
+
+
+def second_login(login: str) -> str:
+    """The login that takes turns with another."""
+    return login + _SECOND
+
 
 Check = Callable[[Any], str]
 """Says what a value had to be, completing 'must be ...'; empty where it is that."""
@@ -175,6 +188,7 @@ signal = _text(r"(?:HUP|USR1|USR2|INT|TERM)", "one of HUP, USR1, USR2, INT, TERM
 SERVICE_DATABASE: dict[str, Field] = {
     "name": Field(login, required=True),
     "login": Field(login, required=True),
+    "rotation": Field(_choice(ALTERNATING, SINGLE), default=ALTERNATING),
     "shared": Field(_boolean, default=False),
     "prefix": Field(
         _text(r"[A-Z][A-Z0-9_]*", "a prefix of environment variables: A-Z, 0-9 and _", 32),

@@ -342,7 +342,8 @@ class _Rules:
                 prefixes.add(use["prefix"])
 
     def _logins(self) -> None:
-        users: defaultdict[str, list[tuple[str, str, bool]]] = defaultdict(list)
+        users: defaultdict[str, list[tuple[str, dict[str, Any], dict[str, Any]]]]
+        users = defaultdict(list)
         owners = {d["owner"] for _w, d in self.databases}
         for where, service in self.services:
             for index, use in enumerate(service["databases"]):
@@ -356,19 +357,48 @@ class _Rules:
                         place,
                         f'"{use["login"]}" owns a database; an owner bypasses row level security',
                     )
-                users[use["login"]].append((place, str(service["name"]), bool(use["shared"])))
+                users[use["login"]].append((place, service, use))
         for login, uses in users.items():
-            services = {service for _place, service, _shared in uses}
-            if len(services) < 2 or all(shared for _place, _service, shared in uses):
-                continue
-            _place, owner, owner_shares = uses[0]
-            for place, user, shared in uses[1:]:
-                if user != owner and not (shared and owner_shares):
-                    self.add(
-                        place,
-                        f'"{login}" is the login of "{owner}" too; '
-                        "say shared: true at both, or give each its own",
-                    )
+            self._login_of_several(login, uses)
+            self._second_login(login, uses, {*users, *owners})
+
+    def _login_of_several(
+        self, login: str, uses: list[tuple[str, dict[str, Any], dict[str, Any]]]
+    ) -> None:
+        services = {service["name"] for _place, service, _use in uses}
+        if len(services) < 2 or all(use["shared"] for _place, _service, use in uses):
+            return
+        _place, owner, first = uses[0]
+        for place, user, use in uses[1:]:
+            if user["name"] != owner["name"] and not (use["shared"] and first["shared"]):
+                self.add(
+                    place,
+                    f'"{login}" is the login of "{owner["name"]}" too; '
+                    "say shared: true at both, or give each its own",
+                )
+
+    def _second_login(
+        self,
+        login: str,
+        uses: list[tuple[str, dict[str, Any], dict[str, Any]]],
+        others: set[str],
+    ) -> None:
+        """The login that takes turns with another is derived, and must be nobody else's."""
+        first = uses[0][2]["rotation"]
+        for place, _service, use in uses[1:]:
+            if None not in (first, use["rotation"]) and use["rotation"] != first:
+                self.add(
+                    place.removesuffix("login") + "rotation",
+                    f'"{login}" is rotated as "{first}" elsewhere ({uses[0][0]})',
+                )
+        second = schema.second_login(login)
+        if first != schema.ALTERNATING:
+            return
+        hint = "choose another name, or rotation: single"
+        if schema.login(second):
+            self.add(uses[0][0], f'"{second}" takes turns with it and is too long; {hint}')
+        elif second in others or second in _POSTGRES_ROLES:
+            self.add(uses[0][0], f'"{second}" takes turns with it and is taken; {hint}')
 
     def _secrets(self) -> None:
         read = {p: s for _w, s in self.services for p in s["kv"] if p is not None}
@@ -389,7 +419,7 @@ class _Rules:
                 f"{use['prefix']}_{part}": f"the database {use['name']}"
                 for use in service["databases"]
                 if use
-                for part in ("USER", "PASSWORD")
+                for part in ("USER", "PASSWORD", "SSL_CERT", "SSL_KEY")
             }
             for path, key in first:
                 if path not in service["kv"]:

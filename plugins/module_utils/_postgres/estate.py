@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
@@ -34,14 +34,17 @@ def server(
     service = next((s for s in model["services"].values() if s["kind"] == "postgresql"), None)
     if service is None:
         raise PhoenixError("the estate has no service of kind postgresql")
-    databases = [_database(row, samples, extra) for row in model["databases"]]
+    heirs = {row["name"] for row in model["logins"] if row["second_of"]}
+    databases = [_database(row, samples, extra, heirs) for row in model["databases"]]
     owners = sorted({row["owner"] for row in model["databases"]})
-    logins = [row["name"] for row in model["logins"]]
     return {
         "service": service,
         "roles": [
             *({"name": name, "login": False} for name in owners),
-            *({"name": name, "login": True} for name in logins),
+            *(
+                {"name": row["name"], "login": True, "inherits": _first(row)}
+                for row in model["logins"]
+            ),
             {"name": HEALTHCHECK, "login": True, "connection_limit": 4},
         ],
         "databases": [
@@ -73,6 +76,11 @@ def allowed(
         _rule(HEALTHCHECK, "database", "postgres", "postgres", ("CONNECT",)),
     ]
     rules += [{"login": row["name"], "kind": "login"} for row in model["logins"]]
+    rules += [
+        _rule(row["name"], "role", "*", first, ("MEMBER WITH INHERIT",))
+        for row in model["logins"]
+        for first in _first(row)
+    ]
     for row in model["databases"]:
         name, schema = row["name"], row["schema"]
         for login in row["logins"]:
@@ -121,6 +129,7 @@ def credentials(model: Mapping[str, Any], rotator: str, schema: str) -> dict[str
     logins = model["logins"]
     if vault is None or not logins or vault["name"] not in service["callers"]:
         return {**derived, "connection": {}, "rotator": {}, "static_roles": []}
+    roles = {row["name"]: row["static_role"] for row in logins}
     database = logins[0]["databases"][0]
     client = f"/tls/clients/{rotator}/current"
     options = "&".join(
@@ -142,10 +151,20 @@ def credentials(model: Mapping[str, Any], rotator: str, schema: str) -> dict[str
         },
         "rotator": {"login": rotator, "database": database, "schema": schema},
         "static_roles": [
-            {"name": row["static_role"], "username": row["name"], "services": row["services"]}
+            {
+                "name": row["static_role"],
+                "username": row["name"],
+                "services": row["services"],
+                "turns_with": roles.get(row["second_of"]),
+            }
             for row in logins
         ],
     }
+
+
+def _first(row: Mapping[str, Any]) -> list[str]:
+    """The login that this one takes turns with and has its rights from, if there is one."""
+    return [row["second_of"]] if row["second_of"] else []
 
 
 def _rule(login: str, kind: str, database: str, name: str, rights: Sequence[str]) -> dict[str, Any]:
@@ -159,9 +178,14 @@ def _rule(login: str, kind: str, database: str, name: str, rights: Sequence[str]
 
 
 def _database(
-    row: Mapping[str, Any], samples: Mapping[str, Any], extra: Mapping[str, Any]
+    row: Mapping[str, Any],
+    samples: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    heirs: Collection[str],
 ) -> dict[str, Any]:
+    """A database; ``heirs`` are the logins that have their rights from another one."""
     schema = row["schema"]
+    logins = [login for login in row["logins"] if login not in heirs]
     sample: Mapping[str, Any] = {}
     if row["sample_data"]:
         if schema not in samples:
@@ -174,13 +198,13 @@ def _database(
     return {
         "name": row["name"],
         "owner": row["owner"],
-        "connect": row["logins"],
+        "connect": logins,
         "schemas": [
             {
                 "name": schema,
                 "grants": [
                     {"to": login, "tables": [*TABLE_RIGHTS], "sequences": [*SEQUENCE_RIGHTS]}
-                    for login in row["logins"]
+                    for login in logins
                 ],
                 "tables": [*tables],
                 **({"seed": sample["seed"]} if "seed" in sample else {}),

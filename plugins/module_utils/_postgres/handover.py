@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import seconds
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors import (
     PostgresError,
@@ -21,6 +22,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation
     statement,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import Session
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.turns import older_period
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.vaultdb import (
     Connection,
     StaticRole,
@@ -41,6 +43,8 @@ class Handover:
     What is known comes from the two servers alone: the function in PostgreSQL notes each password
     that it sets, and Vault tells when it rotated. A note that does not match the password in place,
     or Vault's time, means that somebody else set it; then a new one is due.
+
+    Two logins that take turns are kept half a period apart; see :mod:`turns`.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Handover:
         # Nothing but a run rotates the server's own password, so it is due well before theirs are.
         periods = [seconds(row["rotation_period"]) for row in static_roles]
         self._root_age = dt.timedelta(seconds=max([*periods, 0]) * 2 / 3)
+        self._pairs = list(_pairs(static_roles, self._roles))
         self.root_rotated = False
         self.rotated: list[str] = []
         self._write_connection: Row = {}
@@ -108,6 +113,8 @@ class Handover:
             role.refuse_ignored()
             break  # one server, one kind of object: what holds for one holds for all
         self.client.map(StaticRole.read, self._roles)
+        for first, second in self._pairs:
+            self._plan_turns(first, second)
         self._write_connection = self._connection.plan(plan)
         why = self._why_rotate_root()
         if why:
@@ -149,6 +156,21 @@ class Handover:
         old = now - setting.rotated_at > max(self._root_age, _ROOT_AGE)
         return "two thirds of its period have passed" if old else ""
 
+    def _plan_turns(self, first: StaticRole, second: StaticRole) -> None:
+        """The periods that bring two roles half a period apart, without a rotation of their own."""
+        now = self._rotation.clock or dt.datetime.now(dt.UTC)
+        at = {
+            role.name: role.rotated_at if role.rotated_at and self._in_hand(role) else now
+            for role in (first, second)
+        }
+        # Of two that are rotated in this run the first is the first; see act().
+        older, younger = sorted((first, second), key=lambda role: at[role.name])
+        gap = (at[younger.name] - at[older.name]).total_seconds()
+        current = (older.current or {}).get("rotation_period")
+        older.wanted["rotation_period"] = older_period(
+            younger.wanted["rotation_period"], gap, current
+        )
+
     def _plan_role(self, plan: Plan, role: StaticRole) -> None:
         login = str(role.wanted["username"])
         exists = role.current is not None
@@ -183,8 +205,16 @@ class Handover:
             self._connection.rotate_root()
         elif self._write_connection:
             self._connection.write(self._write_connection)
-        self.client.map(lambda item: item[0].write(item[1]), self._write_roles)
-        self.client.map(StaticRole.rotate, self._rotate_roles)
+        later = [second for _first, second in self._pairs]
+        # Of two that take turns, the second one is rotated after the first.
+        for turn in (False, True):
+            self.client.map(
+                lambda item: item[0].write(item[1]),
+                [item for item in self._write_roles if (item[0] in later) is turn],
+            )
+            self.client.map(
+                StaticRole.rotate, [r for r in self._rotate_roles if (r in later) is turn]
+            )
         self._read_back()
 
     def _read_back(self) -> None:
@@ -215,3 +245,28 @@ class Handover:
                 }
             )
         return rows
+
+
+def _pairs(
+    rows: Sequence[Row], roles: Sequence[StaticRole]
+) -> Iterator[tuple[StaticRole, StaticRole]]:
+    """The roles that take turns, the one that was named by the other first.
+
+    :raises PhoenixError: with all that is wrong with the pairs.
+    """
+    by_name = dict(zip([row["name"] for row in rows], roles, strict=True))
+    wrong = []
+    taken: set[str] = set()
+    pairs = [(row["turns_with"], row) for row in rows if row.get("turns_with")]
+    for other, row in pairs:
+        name = row["name"]
+        if other not in by_name or other == name:
+            wrong.append(f"{name} takes turns with {other}, which is no other static role here")
+        elif {name, other} & taken:
+            wrong.append(f"{name} and {other}: a static role takes turns with one other")
+        elif by_name[other].wanted["rotation_period"] != by_name[name].wanted["rotation_period"]:
+            wrong.append(f"{name} and {other} take turns and need the same rotation_period")
+        taken |= {name, other}
+    if wrong:
+        raise PhoenixError("; ".join(wrong))
+    return ((by_name[other], by_name[row["name"]]) for other, row in pairs)

@@ -69,7 +69,7 @@ class _State:
 class Reconciler:
     """Reads, plans and makes the declared objects.
 
-    :arg roles: ``name``, ``login``, ``connection_limit``.
+    :arg roles: ``name``, ``login``, ``connection_limit``, ``inherits``.
     :arg databases: ``name``, ``owner``, ``connect`` (logins), ``schemas``; see module pg_databases.
     :arg connect: Opens a superuser session in a database.
     """
@@ -149,6 +149,25 @@ class Reconciler:
             if before != after:
                 statement = f"ALTER ROLE {identifier(name)} {words}"
                 self._add("", [statement], ("role", name, "update"), before, after)
+        self._plan_memberships(session)
+
+    def _plan_memberships(self, session: Session) -> None:
+        """Rights by inheritance alone: a member cannot become the other role, nor pass it on."""
+        rows = session.query(
+            "SELECT pg_get_userbyid(member) AS member, pg_get_userbyid(roleid) AS role "
+            "FROM pg_auth_members WHERE inherit_option"
+        )
+        existing = {(row["member"], row["role"]) for row in rows}
+        for role in self.roles:
+            for other in role.get("inherits") or ():
+                if (role["name"], other) in existing:
+                    continue
+                statement = (
+                    f"GRANT {identifier(other)} TO {identifier(role['name'])} "
+                    "WITH INHERIT TRUE, SET FALSE, ADMIN FALSE"
+                )
+                change = ("membership", f"{role['name']} in {other}", "grant")
+                self._add("", [statement], change, [], ["INHERIT"])
 
     def _plan_databases(self, session: Session) -> set[str]:
         rows = session.query(

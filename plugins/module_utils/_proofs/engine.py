@@ -21,6 +21,8 @@ __all__ = ["Container", "Engine"]
 
 Json = Any
 
+_FRAME = 8  # bytes in front of each part of a log
+
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, timeout: float) -> None:
@@ -152,3 +154,22 @@ class Engine:
 
     def images(self) -> list[dict[str, Json]]:
         return [self.get(f"/images/{item['Id']}/json") for item in self.get("/images/json")]
+
+    def log(self, container: str, *, since: float) -> str:
+        """What a container has written to standard output and error since a time."""
+        # The log's own clock is finer than a second; an earlier line may come along.
+        query = {"stdout": "true", "stderr": "true", "since": str(int(since))}
+        status, body = self._request("GET", f"/containers/{container}/logs", query)
+        if status != http.HTTPStatus.OK:
+            raise PhoenixError(f"the Docker engine answered {status} to a request for a log")
+        return _unframed(body).decode("utf-8", "replace")
+
+
+def _unframed(body: bytes) -> bytes:
+    """The text of a log without a terminal: frames with a stream, three zeros and a length."""
+    text = b""
+    while len(body) >= _FRAME:
+        size = int.from_bytes(body[4:_FRAME], "big")
+        text += body[_FRAME : _FRAME + size]
+        body = body[_FRAME + size :]
+    return text

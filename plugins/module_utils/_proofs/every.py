@@ -25,6 +25,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     h3_a,
     h3_b,
     h3_c,
+    h4_c,
     h4_d,
     h5_c,
     w_b,
@@ -34,7 +35,7 @@ __all__ = ["PROOFS"]
 
 _MODULES = (
     *(h1_a, h1_b, h1_c, h1_d),
-    *(h3_a, h3_b, h3_c, h4_d, h5_c),
+    *(h3_a, h3_b, h3_c, h4_c, h4_d, h5_c),
     *(f1_a, f1_b, f2_a, f2_b, f2_c, f2_d),
     w_b,
 )

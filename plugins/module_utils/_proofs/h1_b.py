@@ -109,7 +109,7 @@ def _readers(site: Site, record: Record) -> dict[str, Any]:
         readers.setdefault(path, {}).setdefault(reader, 0)
         readers[path][reader] += 1
     for agent in site.estate["agents"]:
-        for path in sorted({_path(site, source) for source in agent["secrets"].values()}):
+        for path in sorted({p for s in agent["secrets"].values() for p in _paths(site, s)}):
             record.expect(
                 f"AppRole {agent['approle']}" in readers.get(path, {}),
                 f"no read of {path} by AppRole {agent['approle']} is in the audit log",
@@ -117,17 +117,20 @@ def _readers(site: Site, record: Record) -> dict[str, Any]:
     allowed: dict[str, set[str]] = {}
     for agent in site.estate["agents"]:
         for source in agent["secrets"].values():
-            allowed.setdefault(_path(site, source), set()).add(f"AppRole {agent['approle']}")
+            for path in _paths(site, source):
+                allowed.setdefault(path, set()).add(f"AppRole {agent['approle']}")
     for path, who in readers.items():
         for reader in sorted(who.keys() - allowed.get(path, set()) - {_OURSELVES}):
             record.expect(False, f"{path} was read by {reader}")
     return readers
 
 
-def _path(site: Site, source: dict[str, str]) -> str:
+def _paths(site: Site, source: dict[str, str]) -> list[str]:
+    """Where a secret comes from: of two logins that take turns, both are read."""
     if "kv" in source:
-        return f"{site.estate['kv_mount']}/data/{source['kv']}"
-    return f"database/static-creds/{source['static_role']}"
+        return [f"{site.estate['kv_mount']}/data/{source['kv']}"]
+    roles = [source[key] for key in ("static_role", "turns_with") if key in source]
+    return [f"database/static-creds/{role}" for role in roles]
 
 
 def _reads(site: Site) -> Iterator[tuple[str, str]]:

@@ -114,21 +114,23 @@ def target_of(site: Site, name: str, *, logins: bool = True) -> Target:
 
 def _credentials(site: Site) -> tuple[Credential, ...]:
     """All database logins of the estate, with the passwords that this host's services hold."""
-    passwords = {(s.service, s.name): s.value for s in site.secrets()}
-    found = [
-        Credential(
-            service["name"],
-            use["login"],
-            use["name"],
-            passwords.get((service["name"], f"{use['prefix']}_PASSWORD")),
-        )
-        for service in site.services.values()
-        for use in service["databases"]
-    ]
-    held = {item.login for item in found}
+    held = {(s.service, s.name): s.value for s in site.secrets()}
+    found = []
+    for service in site.services.values():
+        for use in service["databases"]:
+            user, password = (
+                held.get((service["name"], f"{use['prefix']}_{part}"))
+                for part in ("USER", "PASSWORD")
+            )
+            # Of two logins that take turns, the service holds the password of one.
+            found += [
+                Credential(service["name"], name, use["name"], password if name == user else None)
+                for name in use["logins"]
+            ]
+    known = {item.login for item in found}
     for row in site.estate["hba"]:
         # The login with which the Vault rotates the others.
-        if row["type"] == "hostssl" and row["user"] not in held:
+        if row["type"] == "hostssl" and row["user"] not in known:
             vault = site.the("vault")["name"]
             found.append(Credential(vault, row["user"], row["database"], None))
     return tuple(found)

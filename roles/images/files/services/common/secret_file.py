@@ -54,15 +54,15 @@ class SecretFile:
             raise SecretsError(f"{self.path} lacks {', '.join(missing)}")
         self._values = document
 
-    def get(self, name: str) -> str:
+    def get(self, name: str, default: str | None = None) -> str:
         """One secret.
 
-        :raises SecretsError: if there is none of that name.
+        :raises SecretsError: if there is none of that name, and no default.
         """
-        try:
-            return self._values[name]
-        except KeyError:
-            raise SecretsError(f"there is no secret {name}") from None
+        value = self._values.get(name, default)
+        if value is None:
+            raise SecretsError(f"there is no secret {name}")
+        return value
 
     def values(self) -> list[str]:
         return list(self._values.values())

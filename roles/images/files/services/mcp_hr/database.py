@@ -98,6 +98,10 @@ class Database:
         return self._parameters()
 
     def _parameters(self) -> dict[str, Any]:
+        """Login, password and client certificate out of one read of the secrets: they go together.
+
+        Where two logins take turns, the secrets name the certificate of the one in use.
+        """
         where = self.address
         return {
             "host": where.host,
@@ -107,8 +111,8 @@ class Database:
             "password": self.secrets.get("POSTGRES_PASSWORD"),
             "sslmode": "verify-full",
             "sslrootcert": where.ca,
-            "sslcert": where.cert,
-            "sslkey": where.key,
+            "sslcert": self.secrets.get("POSTGRES_SSL_CERT", where.cert),
+            "sslkey": self.secrets.get("POSTGRES_SSL_KEY", where.key),
             "ssl_min_protocol_version": "TLSv1.2",
             "gssencmode": "disable",
             "require_auth": "scram-sha-256",

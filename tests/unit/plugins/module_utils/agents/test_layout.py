@@ -142,6 +142,24 @@ def test_template_reads_each_path_once() -> None:
     assert text.count("toUnescapedJSON") == 4
 
 
+def test_of_two_static_roles_the_later_rotated_is_rendered_with_its_certificate() -> None:
+    source = {"static_role": "app", "turns_with": "app-b"}
+    text = template_text(
+        {
+            "POSTGRES_USER": {**source, "field": "username"},
+            "CERT": {**source, "field": "username", "format": "/tls/%s/tls.crt"},
+            "CANARY": {"kv": "hr", "key": "CANARY"},
+        },
+        "kv",
+    )
+    assert re.findall(r'secret "([^"]+)"', text) == [
+        "database/static-creds/app",
+        "database/static-creds/app-b",
+        "kv/data/hr",
+    ]
+    assert '"CERT": {{ printf "/tls/%s/tls.crt" $from.username | toUnescapedJSON }}' in text
+
+
 SECRETS = st.dictionaries(
     st.from_regex(r"[A-Z][A-Z0-9_]{0,8}", fullmatch=True),
     st.one_of(
@@ -151,9 +169,10 @@ SECRETS = st.dictionaries(
             st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True),
         ),
         st.builds(
-            lambda role, field: {"static_role": role, "field": field},
+            lambda role, field, more: {"static_role": role, "field": field, **more},
             st.sampled_from(["app", "other-app"]),
             st.sampled_from(["username", "password"]),
+            st.sampled_from([{}, {"turns_with": "app-b"}, {"format": "/x/%s"}]),
         ),
     ),
     max_size=8,
@@ -165,8 +184,9 @@ def test_rendered_template_is_a_json_object_of_exactly_the_names(
     secrets: dict[str, dict[str, str]],
 ) -> None:
     text = template_text(secrets, "kv")
-    rendered = re.sub(r"\{\{-? (?:with|end).*?\}\}", "", text)
-    rendered = re.sub(r"\{\{ \.[\w.]+ \| toUnescapedJSON \}\}", '"x"', rendered)
+    value = r'\{\{ (?:printf "/x/%s" )?\$from\.[\w.]+ \| toUnescapedJSON \}\}'
+    rendered = re.sub(value, '"x"', text)
+    rendered = re.sub(r"\{\{.*?\}\}", "", rendered)
     assert json.loads(rendered) == dict.fromkeys(secrets, "x")
 
 
@@ -177,6 +197,9 @@ def test_rendered_template_is_a_json_object_of_exactly_the_names(
         {"kv": "hr", "key": 'x"}}{{'},
         {"kv": 'hr" }}', "key": "x"},
         {"static_role": "a b", "field": "username"},
+        {"static_role": "a", "turns_with": "a b", "field": "username"},
+        {"static_role": "a", "field": "username", "format": '%s" }}'},
+        {"static_role": "a", "field": "username", "format": "no place"},
     ],
 )
 def test_name_that_a_template_cannot_hold_is_refused(source: dict[str, str]) -> None:

@@ -45,7 +45,11 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
         st.lists(NAME, min_size=3, max_size=8, unique_by=lambda name: name.removeprefix("mcp-"))
     )
     vault, postgres, *applications = names
-    users = LOGIN.filter(lambda login: login not in _LOGINS_OF_OTHERS and login[:3] != "pg_")
+    users = LOGIN.filter(
+        lambda login: (
+            login not in _LOGINS_OF_OTHERS and login[:3] != "pg_" and login[-2:] != "_b"
+        )  # may be the one that takes turns with another
+    )
     logins = draw(
         st.lists(users, min_size=2 * len(applications), max_size=2 * len(applications), unique=True)
     )
@@ -55,6 +59,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
     ]
     services: list[dict[str, Any]] = []
     shared = draw(st.booleans())
+    rotation = draw(st.sampled_from([None, "single", "alternating"]))
     for index, name in enumerate(applications):
         service: dict[str, Any] = {
             "name": name,
@@ -72,7 +77,8 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
         if databases and draw(st.booleans()):
             login = logins[0] if shared else logins[index]
             database = draw(st.sampled_from(databases))["name"]
-            service["databases"] = [{"name": database, "login": login, "shared": shared}]
+            use = {"name": database, "login": login, "shared": shared}
+            service["databases"] = [use | {"rotation": rotation} if rotation else use]
         services.append(service)
     readers = [s["name"] for s in services if s["kv"] or s.get("databases")]
     users_of_data = [s["name"] for s in services if s.get("databases")]

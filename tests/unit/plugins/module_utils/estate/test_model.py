@@ -29,11 +29,13 @@ def declared(estate: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 def uses(estate: dict[str, Any]) -> set[tuple[str, str, str]]:
-    """Service, database and login of each declared use."""
+    """Service, database and login of each declared use; two logins where they take turns."""
     return {
-        (s["name"], use["name"], use["login"])
+        (s["name"], use["name"], login)
         for s in estate["services"]
         for use in s.get("databases", [])
+        for login in [use["login"]]
+        + ([f"{use['login']}_b"] if use.get("rotation") != "single" else [])
     }
 
 
@@ -163,8 +165,9 @@ def test_a_policy_grants_reading_what_is_declared_and_nothing_else(estate: dict[
         paths = set(re.findall(r'^path "([^"]+)" \{$', policies[service["name"]], re.MULTILINE))
         expected = {f"tamshai/data/{path}" for path in service.get("kv", [])}
         expected |= {
-            f"database/static-creds/{use['login'].replace('_', '-')}"
-            for use in service.get("databases", [])
+            f"database/static-creds/{login.replace('_', '-')}"
+            for name, _database, login in uses(estate)
+            if name == service["name"]
         }
         assert paths == expected
         granted = re.findall(r"capabilities = (.*)$", policies[service["name"]], re.MULTILINE)
@@ -187,8 +190,10 @@ def test_an_agent_fetches_exactly_what_its_policy_grants(estate: dict[str, Any])
         read = {
             f"tamshai/data/{secret['kv']}"
             if "kv" in secret
-            else f"database/static-creds/{secret['static_role']}"
+            else f"database/static-creds/{secret[key]}"
             for secret in agent["secrets"].values()
+            for key in ("kv", "static_role", "turns_with")
+            if key in secret
         }
         granted = set(re.findall(r'^path "([^"]+)"', policies[agent["service"]], re.MULTILINE))
         assert read == granted
@@ -244,6 +249,7 @@ def test_the_default_model_is_the_slice() -> None:
         "mcp-gateway",
         "mcp-hr",
         "mcp-hr.tamshai_app",
+        "mcp-hr.tamshai_app_b",
         "host",
     ]
     assert model["services"]["mcp-hr"]["url"] == "https://mcp-hr.tamshai.internal:3101"
@@ -263,8 +269,43 @@ def test_the_default_model_is_the_slice() -> None:
             "static_role": "tamshai-app",
             "connection": "postgresql-tamshai_hr",
             "shared": False,
-        }
+            "second_of": None,
+        },
+        {
+            "name": "tamshai_app_b",
+            "databases": ["tamshai_hr"],
+            "services": ["mcp-hr"],
+            "static_role": "tamshai-app-b",
+            "connection": "postgresql-tamshai_hr",
+            "shared": False,
+            "second_of": "tamshai_app",
+        },
     ]
+
+
+def test_a_second_login_changes_nothing_of_what_is_there() -> None:
+    """What runs goes on as it is while the second login is added: nothing is taken away."""
+    estate = default()
+    estate["services"][3]["databases"][0]["rotation"] = "single"
+    single = build(estate)
+    estate["services"][3]["databases"][0]["rotation"] = "alternating"
+    both = build(estate)
+    for key in ("certificates", "approles", "hba", "logins", "networks"):
+        assert [row for row in single[key] if row not in both[key]] == [], key
+    # The container is the same one; it is told by its secrets which certificate to use.
+    assert document(single, IMAGES) == document(both, IMAGES)
+    (before,) = [a["secrets"] for a in single["agents"] if a["service"] == "mcp-hr"]
+    (after,) = [a["secrets"] for a in both["agents"] if a["service"] == "mcp-hr"]
+    assert {k: s for k, s in before.items() if "kv" in s} == {
+        k: s for k, s in after.items() if "kv" in s
+    }
+    assert after["POSTGRES_SSL_CERT"] == {
+        "static_role": "tamshai-app",
+        "turns_with": "tamshai-app-b",
+        "field": "username",
+        "format": "/tls/clients/%s/current/tls.crt",
+    }
+    assert "POSTGRES_SSL_CERT" not in before
 
 
 def test_every_image_without_a_reference_is_named() -> None:
@@ -301,11 +342,12 @@ def test_more_services_join_by_declaration_alone() -> None:
         for server in estate["services"][:2]:
             server["callers"].append(f"mcp-{name}")
     model = build(estate)
-    (login,) = model["logins"]
+    login, second = model["logins"]
     assert login["shared"] is True
     assert login["databases"] == [f"tamshai_{n}" for n in ("hr", "finance", "payroll", "tax")]
     assert login["static_role"] == "tamshai-app"
-    assert len(model["hba"]) == 1 + 2 * 4
+    assert second["databases"] == login["databases"]
+    assert len(model["hba"]) == 1 + 3 * 4
     assert len(model["approles"]) == 5
     # What was there before is as it was: nothing of it has to be made anew.
     for key in ("certificates", "approles", "policies", "agents", "hba"):

@@ -148,6 +148,18 @@ def test_the_default_estate_is_sound() -> None:
             id="shared login",
         ),
         pytest.param(
+            changed("mcp-hr", databases=[{"name": "tamshai_hr", "login": "a" * 62}]),
+            f'estate_services[3].databases[0].login: "{"a" * 62}_b" takes turns with it and is too '
+            "long; choose another name, or rotation: single",
+            id="no room for the second login",
+        ),
+        pytest.param(
+            changed("mcp-hr", databases=[{"name": "tamshai_hr", "login": "a", "rotation": "ab"}]),
+            "estate_services[3].databases[0].rotation: must be one of alternating, single, "
+            'found "ab"',
+            id="unknown rotation",
+        ),
+        pytest.param(
             changed("mcp-hr", environment={"HR_API_KEY": "x"}),
             "estate_services[3].environment.HR_API_KEY: looks like a secret; "
             "declare it in estate_secrets",
@@ -315,6 +327,39 @@ def test_a_login_may_be_shared_where_all_say_so() -> None:
     assert problems(estate) == []
     service(estate, "mcp-gateway")["databases"] = [{**use, "shared": False}]
     assert len(problems(estate)) == 1
+
+
+def test_a_login_is_rotated_in_one_way() -> None:
+    use = {"name": "tamshai_hr", "login": "tamshai_app", "shared": True}
+    estate = changed("mcp-gateway", databases=[use])
+    service(estate, "mcp-hr")["databases"] = [{**use, "rotation": "single"}]
+    service(estate, "postgres")["callers"].append("mcp-gateway")
+    (problem,) = problems(estate)
+    assert problem == (
+        'estate_services[3].databases[0].rotation: "tamshai_app" is rotated as "alternating" '
+        "elsewhere (estate_services[2].databases[0].login)"
+    )
+    service(estate, "mcp-gateway")["databases"] = [{**use, "rotation": "single"}]
+    assert problems(estate) == []
+
+
+@pytest.mark.parametrize("taken", ["login", "owner"])
+def test_the_second_login_is_nobody_elses(taken: str) -> None:
+    estate = changed("mcp-hr")
+    if taken == "login":
+        service(estate, "mcp-gateway")["databases"] = [
+            {"name": "tamshai_hr", "login": "tamshai_app_b", "rotation": "single"}
+        ]
+        service(estate, "postgres")["callers"].append("mcp-gateway")
+    else:
+        estate["databases"][0]["owner"] = "tamshai_app_b"
+    (problem,) = problems(estate)
+    assert problem == (
+        'estate_services[3].databases[0].login: "tamshai_app_b" takes turns with it and is taken; '
+        "choose another name, or rotation: single"
+    )
+    service(estate, "mcp-hr")["databases"][0]["rotation"] = "single"
+    assert problems(estate) == []
 
 
 def test_unpublished_servers_may_have_one_port() -> None:

@@ -43,7 +43,7 @@ def estate(**changes: Any) -> dict[str, Any]:
         {"name": "hr", "image": "hr", "port": 3101, "uid": 1001, "callers": ["operator"]}
         | {"databases": [{"name": "d_hr", "login": "hr_app"}]},
         {"name": "pay", "image": "pay", "port": 3102, "uid": 1001, "callers": ["operator"]}
-        | {"databases": [{"name": "d_pay", "login": "pay_app"}]},
+        | {"databases": [{"name": "d_pay", "login": "pay_app", "rotation": "single"}]},
     ]
     databases = [
         {"name": "d_hr", "owner": "o_hr", "schema": "hr", "sample_data": True},
@@ -63,6 +63,7 @@ class TestServer:
             "o_hr": False,
             "o_pay": False,
             "hr_app": True,
+            "hr_app_b": True,
             "pay_app": True,
             "healthcheck": True,
         }
@@ -72,6 +73,17 @@ class TestServer:
             for schema in database["schemas"]:
                 assert [grant["to"] for grant in schema["grants"]] == database["connect"]
                 assert all("TRUNCATE" not in grant["tables"] for grant in schema["grants"])
+
+    def test_a_second_login_has_what_the_first_has_and_nothing_of_its_own(self) -> None:
+        made = server(MODEL, SAMPLES, {})
+        assert {row["name"]: row.get("inherits") for row in made["roles"] if row["login"]} == {
+            "hr_app": [],
+            "hr_app_b": ["hr_app"],
+            "pay_app": [],
+            "healthcheck": None,
+        }
+        assert made["databases"][0]["connect"] == ["hr_app"]
+        assert "hr_app_b" in [row["user"] for row in made["hba"]]
 
     def test_sample_data_come_only_where_they_are_declared(self) -> None:
         made = {row["name"]: row for row in server(MODEL, SAMPLES, {})["databases"]}
@@ -106,7 +118,11 @@ class TestCredentials:
         assert made["connection"]["connection_url"].startswith(
             "postgresql://{{username}}:{{password}}@postgres.t.internal:5432/d_hr?sslmode=verify-full&"
         )
-        assert [row["name"] for row in made["static_roles"]] == ["hr-app", "pay-app"]
+        assert [(row["name"], row.get("turns_with")) for row in made["static_roles"]] == [
+            ("hr-app", None),
+            ("hr-app-b", "hr-app"),
+            ("pay-app", None),
+        ]
 
     def test_nothing_to_rotate_without_logins(self) -> None:
         model = {**MODEL, "logins": []}
@@ -126,6 +142,23 @@ class TestCredentials:
         ):
             right = Finding(login, "SELECT", "table", f"{schema}.t", f"d_{schema}", "", "")
             assert (findings([right], rules) == []) is ok
+
+    @pytest.mark.parametrize(
+        ("login", "right", "ok"),
+        [
+            ("hr_app_b", "MEMBER WITH INHERIT", True),
+            ("hr_app_b", "MEMBER WITH INHERIT, SET", False),
+            ("hr_app_b", "MEMBER WITH ADMIN, INHERIT", False),
+            ("hr_app", "MEMBER WITH INHERIT", False),
+            ("pay_app", "MEMBER WITH INHERIT", False),
+        ],
+    )
+    def test_a_second_login_may_inherit_and_no_more(self, login: str, right: str, ok: bool) -> None:
+        rules = [rule(row) for row in allowed(MODEL, {}, [])]
+        found = Finding(login, right, "role", "hr_app", "*", "direct", "")
+        assert (findings([found], rules) == []) is ok
+        other = Finding(login, right, "role", "o_hr", "*", "direct", "")
+        assert findings([other], rules) == [other]
 
 
 @given(

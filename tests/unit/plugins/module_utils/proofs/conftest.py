@@ -165,7 +165,11 @@ class FakeVault:
         self.alive: dict[str, list[str]] = {name: [] for name in self.roles}
         self.granted = {
             "mcp-gateway": {"tamshai/data/mcp-gateway"},
-            "mcp-hr": {"tamshai/data/mcp-hr", "database/static-creds/tamshai-app"},
+            "mcp-hr": {
+                "tamshai/data/mcp-hr",
+                "database/static-creds/tamshai-app",
+                "database/static-creds/tamshai-app-b",
+            },
         }
         self.host_granted: set[str] = set()
         self.gives_clear = False

@@ -44,6 +44,8 @@ VALUES = {
     "mcp-hr": {
         "POSTGRES_USER": "tamshai_app",
         "POSTGRES_PASSWORD": "pass-word-0123",
+        "POSTGRES_SSL_CERT": "/tls/clients/tamshai_app/current/tls.crt",
+        "POSTGRES_SSL_KEY": "/tls/clients/tamshai_app/current/tls.key",
         "CANARY": "canary-of-hr",
     },
 }
@@ -75,6 +77,7 @@ READS = (
     + read("tamshai/data/mcp-gateway", "mcp-gateway")
     + read("tamshai/data/mcp-hr", "mcp-hr")
     + read("database/static-creds/tamshai-app", "mcp-hr")
+    + read("database/static-creds/tamshai-app-b", "mcp-hr")
     + read("tamshai/data/mcp-hr", "mcp-gateway", error="permission denied")
     + b'{"half a li'
 )
@@ -192,7 +195,10 @@ def test_a_secret_that_no_approle_read(delivered: Any) -> None:
     )
     assert told(delivered.prove("H1.b")) == (
         "fail",
-        "no read of database/static-creds/tamshai-app by AppRole mcp-hr is in the audit log",
+        (
+            "no read of database/static-creds/tamshai-app by AppRole mcp-hr is in the audit log; "
+            "no read of database/static-creds/tamshai-app-b by AppRole mcp-hr is in the audit log"
+        ),
     )
 
 
@@ -244,7 +250,7 @@ def test_a_secret_that_is_missing_or_empty(delivered: Any) -> None:
     status, reason = told(delivered.prove("H1.b"))
     assert status == "fail"
     assert "mcp-hr/CANARY is empty" in reason
-    assert "mcp-hr lacks CANARY, POSTGRES_PASSWORD" in reason
+    assert "mcp-hr lacks CANARY, POSTGRES_PASSWORD, POSTGRES_SSL_CERT" in reason
 
 
 def test_secrets_that_were_never_rendered(stage: Any) -> None:
@@ -264,6 +270,7 @@ PROBES = [
     ("mcp-gateway -> mcp-hr", "admitted"),
     ("mcp-hr -> vault", "admitted"),
     ("mcp-hr -> postgres as tamshai_app", "admitted"),
+    ("mcp-hr -> postgres as tamshai_app_b", "admitted"),
     ("vault -> postgres as vault_rotator", "admitted"),
     ("host -> vault", "admitted"),
     ("host -> mcp-hr", "refused"),
@@ -602,7 +609,11 @@ def database(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_a_database_without_a_plaintext_door(delivered: Any, database: dict[str, Any]) -> None:
     result = delivered.prove("F1.b")
     assert told(result) == ("pass", "")
-    assert result["evidence"]["plaintext"].keys() == {"tamshai_app", "vault_rotator"}
+    assert result["evidence"]["plaintext"].keys() == {
+        "tamshai_app",
+        "tamshai_app_b",
+        "vault_rotator",
+    }
 
 
 def test_a_plaintext_login(delivered: Any, database: dict[str, Any]) -> None:
