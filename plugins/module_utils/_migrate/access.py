@@ -246,5 +246,5 @@ def _differing(
 
 
 def _plain(raw: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as the server answers them; the order of a list means nothing."""
-    return {n: sorted(raw[n]) if isinstance(raw[n], list) else raw[n] for n in names if n in raw}
+    """Settings as the server answers them. Empty is empty; the order of a list means nothing."""
+    return {n: (sorted(v) if isinstance(v := raw.get(n), list) else v) or None for n in names}

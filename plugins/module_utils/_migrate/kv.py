@@ -124,9 +124,7 @@ class Engine:
         known = about.get("versions") or {}
         return History(
             current=int(about.get("current_version") or 0),
-            versions={
-                n: self._version(path, n, known[str(n)]) for n in sorted(map(int, known))
-            },
+            versions={n: self._version(path, n, known[str(n)]) for n in sorted(map(int, known))},
             settings=settings_of(about),
             custom=dict(about.get("custom_metadata") or {}),
             revision=int(about.get("current_metadata_version") or 0),
