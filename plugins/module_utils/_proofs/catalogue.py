@@ -35,7 +35,6 @@ _IDENTITY = "not part of this release: identity (Keycloak) and the rotation of i
 _RENEWAL = "not part of this release: renewal of certificates under load"
 _FORWARDING = "not part of this release: forwarding of audit events"
 _RESTORE = "not part of this release: wipe, backup and restore"
-_CUSTODY = "not part of this release: custody of the shares and migration of a Vault"
 _EDGE = "not part of this release: the edge (ingress and API gateway)"
 _DOCUMENTS = "the estate has no document database"
 
@@ -150,7 +149,6 @@ CATALOGUE: tuple[Entry, ...] = (
         "F2.e",
         "KV data (all versions), policies and AppRoles move from a dev-mode server to production, "
         "compared by fingerprint",
-        _CUSTODY,
     ),
     Entry("F2.f", "a raft snapshot is restored into an empty node and compared", _RESTORE),
     Entry(

@@ -62,6 +62,7 @@ class Inputs:
     :arg stores: What places besides this host hold of shares and tokens.
     :arg disruptive: Whether restarts were allowed in this run.
     :arg observed: What the role saw while it restarted things.
+    :arg migrated: What a migration has left on record, by kind and name.
     :arg fingerprint_key: For comparing data before and after without keeping it.
     """
 
@@ -76,6 +77,7 @@ class Inputs:
     stores: list[Store] = field(default_factory=list)
     disruptive: bool = False
     observed: dict[str, Json] = field(default_factory=dict)
+    migrated: dict[str, Json] = field(default_factory=dict)
     fingerprint_key: str = ""
 
 

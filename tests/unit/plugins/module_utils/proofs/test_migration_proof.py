@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""F2.e judges what was compared, and says why where nothing was."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.f2_e import moved
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import NotRunError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.migrated import _seconds
+
+RECORD = {"policy p": {"name": "p", "mark": "m"}, "secret s/x": {"mount": "s", "path": "x"}}
+COMPARED = {"secret": 1, "version": 3, "policy": 1, "approle": 0}
+
+
+def site(record: dict[str, Any], observed: dict[str, Any]) -> Any:
+    return SimpleNamespace(inputs=SimpleNamespace(migrated=record, observed=observed))
+
+
+def test_nothing_was_migrated() -> None:
+    with pytest.raises(NotRunError, match=r"^nothing was migrated$"):
+        moved(site({}, {}))
+
+
+def test_nobody_gave_leave_to_use_the_shares() -> None:
+    with pytest.raises(NotRunError, match=r"2 objects .* attest_by_shares=true"):
+        moved(site(RECORD, {}))
+
+
+def test_all_is_as_it_was() -> None:
+    record = moved(site(RECORD, {"migrated": {"faults": [], "compared": COMPARED}}))
+    assert record.faults == []
+    assert record.evidence["compared"] == COMPARED
+
+
+def test_a_fault_is_one() -> None:
+    seen = {"faults": ["policy p: does not exist"], "compared": COMPARED}
+    assert moved(site(RECORD, {"migrated": seen})).faults == ["policy p: does not exist"]
+
+
+def test_what_could_not_be_read_does_not_pass() -> None:
+    record = moved(site(RECORD, {"migrated": {"problem": "it takes 3 shares, and 1 are at hand"}}))
+    assert record.faults == ["nothing was read: it takes 3 shares, and 1 are at hand"]
+
+
+def test_what_was_not_compared_does_not_pass() -> None:
+    seen = {"faults": [], "compared": {**COMPARED, "policy": 0}}
+    assert moved(site(RECORD, {"migrated": seen})).faults == ["1 of 2 objects were compared"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0s", 0), ("3h25m19s", 12319), ("1h0m0s", 3600), ("90s", 90)]
+)
+def test_durations_as_the_server_writes_them(text: str, seconds: int) -> None:
+    assert _seconds(text) == seconds
