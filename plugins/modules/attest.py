@@ -433,7 +433,7 @@ def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:
     """What a restart must not change, and what it must."""
     disruption.wait_for_vault(site, settle_timeout)
     container = site.container(site.the("vault")["name"])
-    status = site.vault().seal_status()
+    status = disruption.wait_for_seal(site, settle_timeout)
     sealed = bool(status.get("sealed"))
     try:
         wanted = not sealed and site.inputs.fingerprint_key

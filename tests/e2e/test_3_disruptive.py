@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import SLICE
+from .conftest import NAME, SLICE
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
@@ -31,6 +31,20 @@ def test_a_settings_role_that_does_not_wait_is_seen(estate: Any) -> None:
     broken = estate.broken("-e", "attest_disruptive=true", "-e", "vault_settings_wait=0")
     assert set(broken) == {"F2.d"}, broken
     assert "it gave up after" in broken["F2.d"]
+
+
+def test_a_vault_that_opens_itself_comes_back_by_itself(estate: Any) -> None:
+    confirmed = ["--tags", "vault", "-e", f"vault_seal_migrate_confirm={NAME}"]
+    estate.phoenix(*confirmed, "-e", "vault_seal=static")
+    seal = ["-e", "vault_seal=static", "-e", '{"attest_only": ["W.b"]}']
+    found = estate.attest(*seal, "-e", "attest_disruptive=true")["W.b"]
+    assert found["status"] == "pass", found["reason"]
+    reboot = found["evidence"]["reboot"]
+    assert (reboot["seal"], reboot["sealed_after"]) == ("static", False)
+    assert reboot["boot_before"] != reboot["boot_after"]
+    # And back to shares, with the same data.
+    estate.phoenix(*confirmed)
+    estate.sh("[ ! -e /run/tamshai/vault/seal.key ] && [ ! -e /opt/tamshai/vault/before-seal.tar ]")
 
 
 def test_nothing_is_left_of_the_disruption(estate: Any) -> None:

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Record
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["fingerprints", "observed", "open_seal", "settle", "wait_for_vault", "why_not"]
+__all__ = [
+    "fingerprints",
+    "observed",
+    "open_seal",
+    "settle",
+    "wait_for_seal",
+    "wait_for_vault",
+    "why_not",
+]
 
 _WANTED = {
     "vault": "needs attest_disruptive=true (restarts Vault)",
@@ -84,6 +92,18 @@ def wait_for_vault(site: Site, timeout: float) -> None:
         return bool(site.vault().seal_status())
 
     wait_until(answers, timeout=timeout, what="the Vault to answer")
+
+
+def wait_for_seal(site: Site, timeout: float) -> dict[str, Any]:
+    """The seal of a Vault that answers; one that opens itself is given the time to do it."""
+
+    def settled() -> bool:
+        status = site.vault().seal_status()
+        return status.get("type") == "shamir" or not status.get("sealed")
+
+    with contextlib.suppress(PhoenixError):  # that it stays sealed is for the proofs
+        wait_until(settled, timeout=timeout, what="the Vault to open itself")
+    return site.vault().seal_status()
 
 
 def settle(site: Site, timeout: float) -> None:

@@ -114,10 +114,11 @@ def control() -> Needle:
 def spellings(secret: str) -> set[bytes]:
     """The forms in which files and logs hold a secret: as it is, JSON, URL, hex, Base64.
 
-    Values under 8 bytes have none, since they stand in files by chance.
+    Values under 8 bytes have none, since they stand in files by chance. Bytes that are no UTF-8 are
+    given as Python's surrogates.
     """
     found: set[bytes] = set()
-    raw = secret.encode()
+    raw = secret.encode("utf-8", "surrogateescape")
     if len(raw) < _MINIMUM:
         return found
     # A line of JSON in a log of JSON is encoded twice.
@@ -126,11 +127,11 @@ def spellings(secret: str) -> set[bytes]:
         secret,
         *once,
         *(twice for text in once for twice in _in_json(text)),
-        urllib.parse.quote(secret, safe=""),
-        urllib.parse.quote_plus(secret),
+        urllib.parse.quote(raw, safe=""),
+        urllib.parse.quote_plus(raw),
         raw.hex(),
     }
-    found.update(text.encode() for text in texts)
+    found.update(text.encode("utf-8", "surrogateescape") for text in texts)
     for offset in range(3):
         # In a longer text the first and the last digits depend on the neighbours.
         digits = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")

@@ -18,10 +18,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import sca
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["FOREIGN", "KEY", "Sweep"]
+__all__ = ["FOREIGN", "KEY", "SEAL", "Sweep"]
 
 KEY = "key of "
 """Begins the label of a private key of a certificate bundle."""
+SEAL = "what opens the Vault: "
+"""Begins the label of what a Vault that unseals itself is opened with."""
 FOREIGN = "control node: "
 """Begins the label of a secret that only the control node may have."""
 
@@ -58,10 +60,25 @@ def needles(site: Site) -> list[scan.Needle]:
     for name, path in site.private_keys():
         home = f"{path.parent.parent}/"
         found.append(scan.Needle(f"{KEY}{name}", private_line(path.read_text()), (home,)))
+    found += seal_needles(site)
     if site.inputs.operator is not None:
         line = private_line(site.inputs.operator[1])
         found.append(scan.Needle(f"{FOREIGN}key of the operator", line))
     found += [scan.Needle(FOREIGN + label, value) for label, value in site.inputs.foreign.items()]
+    return found
+
+
+def seal_needles(site: Site) -> list[scan.Needle]:
+    """The key or the token that opens a Vault by itself; at rest it may be encrypted only."""
+    found = []
+    for service in site.of_kind("vault"):
+        for path in sorted(Path(service["run"]).glob("seal.*")):
+            value = path.read_bytes().decode("utf-8", "surrogateescape")
+            if value.startswith("-----BEGIN"):
+                if "PRIVATE KEY-----" not in value:
+                    continue  # a certificate is no secret
+                value = private_line(value)
+            found.append(scan.Needle(f"{SEAL}{path.name}", value, (f"{path.parent}/",)))
     return found
 
 

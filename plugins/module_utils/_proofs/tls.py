@@ -69,7 +69,7 @@ def in_memory(*texts: str) -> Iterator[list[str]]:
             handle = os.memfd_create("tamshai", os.MFD_CLOEXEC)
             handles.append(handle)
             os.fchmod(handle, 0o400)
-            data = text.encode()
+            data = text.encode("utf-8", "surrogateescape")
             while data:
                 data = data[os.write(handle, data) :]
         yield [f"/proc/self/fd/{handle}" for handle in handles]

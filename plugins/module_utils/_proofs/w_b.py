@@ -37,7 +37,7 @@ def comes_back(site: Site) -> Record:
     record.faults += sorted(
         str(find)
         for find in found.stored
-        if everything or find.label.startswith((sweep.KEY, sweep.FOREIGN))
+        if everything or find.label.startswith((sweep.KEY, sweep.FOREIGN, sweep.SEAL))
     )
     record.note(
         at_rest={
@@ -96,11 +96,18 @@ def _returned(site: Site, record: Record, seen: dict[str, Any]) -> None:
         if not site.secrets_file(secret).exists()
     ]
     record.expect(not missing, f"no secrets after the reboot for {', '.join(missing)}")
-    record.expect(
-        seen.get("sealed") is not None, "whether it was sealed after the reboot was not seen"
-    )
+    seal = str(site.vault().seal_status().get("type")) if site.of_kind("vault") else None
+    sealed = seen.get("sealed")
+    record.expect(sealed is not None, "whether it was sealed after the reboot was not seen")
+    if seal == "shamir":
+        record.expect(
+            sealed is not False, "the Vault was open after the reboot, before anybody gave a share"
+        )
+    elif seal is not None:
+        record.expect(not sealed, f"the Vault did not open by its seal {seal!r} after the reboot")
     record.note(
         reboot={
+            "seal": seal,
             "boot_before": before,
             "boot_after": after,
             "sealed_after": seen.get("sealed"),

@@ -800,6 +800,63 @@ def test_an_estate_that_comes_back(delivered: Any) -> None:
     assert told(rebooted(delivered)) == ("pass", "")
 
 
+@pytest.mark.parametrize(
+    ("seal", "sealed", "fault"),
+    [
+        ("shamir", True, ""),
+        ("shamir", False, "was open after the reboot, before anybody gave a share"),
+        ("shamir", None, "was not seen"),
+        ("static", False, ""),
+        ("static", True, "did not open by its seal 'static'"),
+        ("transit", False, ""),
+        ("transit", True, "did not open by its seal 'transit'"),
+        ("static", None, "was not seen"),
+    ],
+)
+def test_either_seal(delivered: Any, seal: str, sealed: bool | None, fault: str) -> None:
+    delivered.vault.seal["type"] = seal
+    result = rebooted(delivered, sealed=sealed)
+    status, reason = told(result)
+    assert (status == "pass") == (not fault), reason
+    assert fault in reason
+    assert result["evidence"]["reboot"]["seal"] == seal
+
+
+def test_what_opens_the_vault_is_looked_for(delivered: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "vault"
+    folder.mkdir()
+    delivered.estate["services"]["vault"]["run"] = str(folder)
+    key = b"\x00\xff\n" + bytes(range(128, 157))
+    pem = "-----BEGIN PRIVATE KEY-----\nfirst line of it\nsecond line of it\n-----END"
+    (folder / "seal.key").write_bytes(key)
+    (folder / "seal.transit.token").write_text("s.token-of-the-seal")
+    (folder / "seal.transit.tls_client_key").write_text(pem)
+    (folder / "seal.transit.tls_ca_cert").write_text("-----BEGIN CERTIFICATE-----\nAAAABBBB\n")
+    found = sweep.seal_needles(delivered.site)
+    assert [needle.label.removeprefix(sweep.SEAL) for needle in found] == [
+        "seal.key",
+        "seal.transit.tls_client_key",
+        "seal.transit.token",
+    ]
+    assert scan.files([str(tmp_path)], found, since=0)[0] == []
+    elsewhere = tmp_path / "disk"
+    elsewhere.mkdir()
+    copies = {"raw": b"x" + key, "hex": key.hex().encode(), "token": b"t=s.token-of-the-seal"}
+    for name, content in copies.items():
+        (elsewhere / name).write_bytes(content)
+    assert {str(find) for find in scan.files([str(tmp_path)], found, since=0)[0]} == {
+        f"{sweep.SEAL}seal.key in {elsewhere}/raw",
+        f"{sweep.SEAL}seal.key in {elsewhere}/hex",
+        f"{sweep.SEAL}seal.transit.token in {elsewhere}/token",
+    }
+
+
+def test_a_seal_key_at_rest_needs_no_reboot(delivered: Any) -> None:
+    label = f"{sweep.SEAL}seal.key"
+    delivered.site.sweep = Once(lambda: Sweep(stored=[Find(label, "/root/x")]))
+    assert told(delivered.prove("W.b")) == ("fail", f"{label} in /root/x")
+
+
 def test_a_secret_at_rest_after_the_reboot(delivered: Any) -> None:
     delivered.site.sweep = Once(lambda: Sweep(stored=[FOUND]))
     assert told(rebooted(delivered)) == ("fail", "mcp-hr/CANARY in some place")

@@ -434,6 +434,23 @@ def test_a_snapshot_says_what_opens_the_vault(stage: Any, monkeypatch: pytest.Mo
     assert (seen["seal"], seen["threshold"], seen["sealed"]) == ("shamir", 3, False)
 
 
+@pytest.mark.parametrize(("opens", "sealed"), [(3, False), (1000, True)])
+def test_a_vault_that_opens_itself_is_given_the_time(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, opens: int, sealed: bool
+) -> None:
+    asked: list[int] = []
+
+    def seal_status() -> dict[str, Any]:
+        asked.append(1)
+        return {**stage.vault.seal, "type": "static", "sealed": len(asked) < opens}
+
+    monkeypatch.setattr(disruption, "wait_for_vault", lambda _site, _timeout: None)
+    monkeypatch.setattr(stage.vault, "seal_status", seal_status)
+    monkeypatch.setattr(disruption, "fingerprints", lambda _site: {})
+    seen = attest.snapshot(stage.site, 1)
+    assert (seen["seal"], seen["sealed"]) == ("static", sealed)
+
+
 def test_a_seal_that_opens_itself_has_no_wait(restaged: Callable[..., Any]) -> None:
     stage = restaged(disruptive=True)
     stage.vault.seal["type"] = "static"
