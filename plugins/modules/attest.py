@@ -64,7 +64,9 @@ options:
     type: int
     default: 0
   shares:
-    description: Shares of the unseal key, for O(collect=opening) and O(collect=migrated).
+    description:
+      - Shares of the unseal key, for O(collect=opening) and O(collect=migrated), and for the copy
+        of the Vault that a proof opens with O(disruptive=true).
     type: list
     elements: str
     default: []
@@ -348,6 +350,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         observed=params["observed"],
         migrated=params["migrated"],
         fingerprint_key=params["fingerprint_key"] or "",
+        shares=tuple(params["shares"]),
     )
 
 
@@ -362,7 +365,11 @@ def main(module: AnsibleModule) -> Result:
     params = module.params
     inputs = inputs_of(params)
     vocabulary = framework.Vocabulary(
-        inputs.token, params["operator_key"] or "", inputs.fingerprint_key, *inputs.foreign.values()
+        inputs.token,
+        params["operator_key"] or "",
+        inputs.fingerprint_key,
+        *inputs.shares,
+        *inputs.foreign.values(),
     )
     site = Site(inputs, vocabulary)
     plan = Plan()
@@ -376,7 +383,6 @@ def main(module: AnsibleModule) -> Result:
     elif params["collect"] == "snapshot":
         values = {"snapshot": snapshot(site, params["settle_timeout"])}
     elif params["collect"] == "opening":
-        vocabulary.add(*params["shares"])
         disruption.open_seal(site, params["shares"], delay=params["delay"])
         values = {}
     elif params["collect"] == "rotation":

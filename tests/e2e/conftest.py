@@ -37,9 +37,9 @@ REUSE = os.environ.get("E2E_REUSE") == "1"
 PHASES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
 SLICE = {
     *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c", "H4.c", "H4.d", "H5.c"),
-    *("F1.a", "F1.b", "F2.a", "F2.b", "F2.c", "F2.d", "W.b"),
+    *("F1.a", "F1.b", "F2.a", "F2.b", "F2.c", "F2.d", "F2.f", "W.b"),
 }
-DISRUPTIVE = {"H4.c", "F2.a", "F2.d", "W.b"}
+DISRUPTIVE = {"H4.c", "F2.a", "F2.d", "F2.f", "W.b"}
 
 # Runs on the host with the operator's identity in memory: one request to the Vault.
 _VAULT = """

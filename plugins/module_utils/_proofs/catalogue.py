@@ -150,7 +150,7 @@ CATALOGUE: tuple[Entry, ...] = (
         "KV data (all versions), policies and AppRoles move from a dev-mode server to production, "
         "compared by fingerprint",
     ),
-    Entry("F2.f", "a raft snapshot is restored into an empty node and compared", _RESTORE),
+    Entry("F2.f", "a raft snapshot is restored into an empty node and compared"),
     Entry(
         "F3.a",
         "edge -> gateway -> mcp-gateway is HTTPS with verification; no HTTP path is left",

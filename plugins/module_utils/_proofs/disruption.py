@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
 __all__ = [
+    "canonical",
     "fingerprints",
     "observed",
     "open_seal",
@@ -34,6 +35,7 @@ __all__ = [
 _WANTED = {
     "vault": "needs attest_disruptive=true (restarts Vault)",
     "host": "needs attest_disruptive=true (reboots the host)",
+    "copy": "needs attest_disruptive=true (opens a copy of the Vault, for which it needs shares)",
 }
 
 

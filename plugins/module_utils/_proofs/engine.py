@@ -17,14 +17,16 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["Container", "Engine"]
+__all__ = ["Container", "Engine", "UnixConnection"]
 
 Json = Any
 
 _FRAME = 8  # bytes in front of each part of a log
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -132,7 +134,7 @@ class Engine:
 
     def _request(self, method: str, path: str, query: dict[str, str]) -> tuple[int, bytes]:
         target = path + ("?" + urllib.parse.urlencode(query) if query else "")
-        connection = _UnixConnection(self._path, self._timeout)
+        connection = UnixConnection(self._path, self._timeout)
         try:
             connection.request(method, target)
             answer = connection.getresponse()

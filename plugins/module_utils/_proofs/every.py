@@ -18,6 +18,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     f2_c,
     f2_d,
     f2_e,
+    f2_f,
     framework,
     h1_a,
     h1_b,
@@ -37,7 +38,7 @@ __all__ = ["PROOFS"]
 _MODULES = (
     *(h1_a, h1_b, h1_c, h1_d),
     *(h3_a, h3_b, h3_c, h4_c, h4_d, h5_c),
-    *(f1_a, f1_b, f2_a, f2_b, f2_c, f2_d, f2_e),
+    *(f1_a, f1_b, f2_a, f2_b, f2_c, f2_d, f2_e, f2_f),
     w_b,
 )
 

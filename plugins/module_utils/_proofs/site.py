@@ -64,6 +64,7 @@ class Inputs:
     :arg observed: What the role saw while it restarted things.
     :arg migrated: What a migration has left on record, by kind and name.
     :arg fingerprint_key: For comparing data before and after without keeping it.
+    :arg shares: Shares that open the Vault, and a copy of it.
     """
 
     estate: dict[str, Json]
@@ -79,6 +80,7 @@ class Inputs:
     observed: dict[str, Json] = field(default_factory=dict)
     migrated: dict[str, Json] = field(default_factory=dict)
     fingerprint_key: str = ""
+    shares: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import http.client
 import json
 import ssl
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,18 +88,33 @@ class VaultApi:
         :arg wrap_ttl: Ask for the answer wrapped in a token that lives so long.
         :raises PhoenixError: where no answer came.
         """
-        headers = {"X-Vault-Request": "true"}
+        payload = None if body is None else json.dumps(body).encode()
+        extra = {"X-Vault-Wrap-TTL": wrap_ttl} if wrap_ttl else {}
+        status, content = self.raw(method, path, payload, token=token, headers=extra)
+        return Answer(status, _document(content))
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        payload: bytes | None = None,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """The same for bytes that are no JSON, such as a snapshot.
+
+        :raises PhoenixError: where no answer came.
+        """
+        sent = {"X-Vault-Request": "true", **(headers or {})}
         if token:
-            headers["X-Vault-Token"] = token
-        if wrap_ttl:
-            headers["X-Vault-Wrap-TTL"] = wrap_ttl
-        payload = None if body is None else json.dumps(body)
+            sent["X-Vault-Token"] = token
         for attempt in (1, 2):
             connection = self._connection()
             try:
-                connection.request(method, "/v1/" + path, payload, headers)
+                connection.request(method, "/v1/" + path, payload, sent)
                 answer = connection.getresponse()
-                content = answer.read()
+                return answer.status, answer.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 self._local.connection = None
@@ -107,13 +123,14 @@ class VaultApi:
                     error, (ConnectionError, http.client.RemoteDisconnected)
                 ):
                     continue
-                raise PhoenixError(
-                    f"Vault at {self._address}:{self._port} does not answer: {error}"
-                ) from error
-            return Answer(answer.status, _document(content))
+                raise PhoenixError(f"Vault at {self.where} does not answer: {error}") from error
         raise AssertionError("unreachable")
 
-    def _connection(self) -> http.client.HTTPSConnection:
+    @property
+    def where(self) -> str:
+        return f"{self._address}:{self._port}"
+
+    def _connection(self) -> http.client.HTTPConnection:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = _NamedConnection(

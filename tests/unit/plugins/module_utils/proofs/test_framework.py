@@ -29,7 +29,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
 
 SLICE = [
     *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c", "H4.c", "H4.d", "H5.c"),
-    *("F1.a", "F1.b", "F2.a", "F2.b", "F2.c", "F2.d", "F2.e", "W.b"),
+    *("F1.a", "F1.b", "F2.a", "F2.b", "F2.c", "F2.d", "F2.e", "F2.f", "W.b"),
 ]
 
 
