@@ -33,9 +33,14 @@ options:
   state:
     description:
       - V(saved) saves a snapshot.
-      - V(restored) overwrites all that the server holds. The server is sealed afterwards. If its
-        database engine reaches live databases, it changes their passwords within seconds of being
-        unsealed; see to it that it does not where the restore is a drill.
+      - >-
+        V(restored) overwrites all that the server holds, and waits until the server has taken it. A
+        server with other shares than the snapshot's is sealed then, see RV(sealed). If its database
+        engine reaches live databases, it changes their passwords within seconds of being unsealed;
+        see to it that it does not where the restore is a drill.
+      - >-
+        The audit devices in the server's configuration have to be those of the snapshot's time, to
+        the letter. OpenBao does not become active on others.
     type: str
     choices: [saved, restored]
     default: saved
@@ -107,6 +112,13 @@ term:
   returned: as RV(path)
   type: int
   sample: 3
+sealed:
+  description:
+    - Whether the server is sealed now. Restart it then, for it may still ask for as many shares as
+      it had, and open it with the shares of the snapshot's time.
+  returned: if O(state=restored), not in check mode
+  type: bool
+  sample: false
 removed:
   description: Older snapshots that were, or in check mode would be, removed.
   returned: if O(state=saved)
@@ -116,6 +128,7 @@ removed:
 """
 
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -174,9 +187,10 @@ def restored(module: AnsibleModule, client: VaultClient) -> Result:
         )
     plan = Plan()
     plan.add("server", client.url, "restore", {"cluster": name}, describe(path, snapshot))
+    values: dict[str, Any] = {}
     if not module.check_mode:
-        restore(client, data)
-    return Result(plan, **describe(path, snapshot))
+        values["sealed"] = restore(client, data)
+    return Result(plan, **values, **describe(path, snapshot))
 
 
 def work(module: AnsibleModule) -> Result:

@@ -112,7 +112,7 @@ class TestInitAndUnseal:
         assert ended["changed"] is True
         assert json.loads(marker.read_text()) == {"id": "b1", "state": "finished"}
         with fresh.client(token=made["root_token"]) as client:
-            assert client._token_lives() is False
+            assert client.token_lives() is False
         assert (
             run_module(
                 vault_init, **at, state="finished", token=made["root_token"], marker=str(marker)
@@ -174,7 +174,7 @@ class TestLogin:
         result = run_module(vault_login, **server.arguments(), auth_role="operator")
         assert (result["state"], result["lease_duration"]) == ("ready", 900)
         with server.client(token=result["token"]) as client:
-            assert client._token_lives()
+            assert client.token_lives()
         other = run_module(
             vault_login, **server.arguments("host"), auth_role="operator", not_ready="report"
         )
@@ -549,7 +549,7 @@ class TestRootByQuorum:
         assert done["counts"] == {"created": 1}
         assert not any(share in json.dumps(done) for share in quorum.shares)
         with quorum.client() as client:
-            assert client._token_lives() is False
+            assert client.token_lives() is False
         again = self.apply(quorum, quorum.shares[1:])
         assert again["changed"] is False
         # Nobody is root now. A policy of the quorum's making shows it.

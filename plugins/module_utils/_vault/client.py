@@ -145,10 +145,7 @@ class VaultClient:
         :raises PhoenixError: if a root token could not be revoked.
         """
         try:
-            if self._below_root is not None:
-                below, self._below_root = self._below_root, None
-                self._revoke_root()
-                self.token = below
+            self.lower()
             if self._wrote and not self._logged_in:
                 self._settle()
             if self._logged_in:
@@ -179,11 +176,24 @@ class VaultClient:
             self.close()
             raise
 
+    def lower(self, *, gone: bool = False) -> None:
+        """Be no longer root; nothing happens where :meth:`elevate` was not called.
+
+        :arg gone: The token went with the data that a restore has overwritten.
+        :raises PhoenixError: if it could not be revoked.
+        """
+        if self._below_root is None:
+            return
+        below, self._below_root = self._below_root, None
+        if not gone:
+            self._revoke_root()
+        self.token = below
+
     def _revoke_root(self) -> None:
         headers = self._headers(None, True)
         for _attempt in range(self.connection.retries + 1):
             self._attempt_quietly("POST", "auth/token/revoke-self", b"", headers)
-            if not self._token_lives():
+            if not self.token_lives():
                 return
             self._pause(0.5)
         raise PhoenixError(
@@ -194,6 +204,11 @@ class VaultClient:
     @property
     def url(self) -> str:
         return self.connection.url
+
+    @property
+    def token_is_new(self) -> bool:
+        """Whether the token was made for this client, so that nothing older knows it."""
+        return self._logged_in or self._below_root is not None
 
     @property
     def hvac(self) -> Any:
@@ -398,7 +413,7 @@ class VaultClient:
                 continue
             if reply.status < 400 or reply.status in accept:
                 return reply
-            if reply.status == 403 and authenticated and not renewed and not self._token_lives():
+            if reply.status == 403 and authenticated and not renewed and not self.token_lives():
                 renewed = True
                 if self._relogin(sent_as):
                     continue
@@ -576,7 +591,8 @@ class VaultClient:
             return errors.UnreachableError(f"{self.url} speaks HTTPS, not HTTP", **common)
         return errors.RefusedError(f"{method} {path} was refused: {said}", **common)
 
-    def _token_lives(self) -> bool:
+    def token_lives(self) -> bool:
+        """Whether the server takes the token; true as well where it gives no answer."""
         headers = self._headers(None, True)
         return self._attempt_quietly("GET", "auth/token/lookup-self", b"", headers) != 403
 
@@ -589,7 +605,7 @@ class VaultClient:
             return 0
 
     def _forbidden(self, method: str, path: str, common: dict[str, Any]) -> errors.VaultError:
-        if not self._token_lives():
+        if not self.token_lives():
             return errors.TokenExpiredError(
                 f"the token for {self.url} is expired, revoked or not one of this server",
                 hint="Log in again.",

@@ -26,11 +26,13 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._files import write_atomic
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 __all__ = ["Store", "inspect", "restore", "take"]
 
 SUFFIX = ".snap"
 ABANDONED = 3600  # seconds; none takes so long to be written
+_NOT_ACTIVE = (429, 472, 473, 501, 503)
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -79,13 +81,35 @@ def take(client: VaultClient) -> bytes:
     return data
 
 
-def restore(client: VaultClient, data: bytes) -> None:
-    """Put a snapshot in the place of all that the server holds.
+def restore(client: VaultClient, data: bytes, *, timeout: float = 60) -> bool:
+    """Put a snapshot in the place of all that the server holds, and wait until it has taken it.
 
-    Afterwards the server is sealed, and opens with the shares of the snapshot's server.
+    :return: Whether the server is sealed now. It is where the snapshot is another server's, or of
+        other shares, and opens with those of the snapshot's time.
     """
     inspect(data)
+    before = _applied(client)
     client.call("POST", "sys/storage/raft/snapshot-force", payload=data, repeatable=False)
+    state: dict[str, Any] = {}
+
+    def taken() -> bool:
+        # The server answers the restore at once, and takes some seconds for it.
+        state.update(client.seal_status())
+        if state.get("sealed"):
+            return True
+        health = client.call("GET", "sys/health", authenticated=False, accept=_NOT_ACTIVE)
+        if health.status != 200:
+            return False
+        return not client.token_lives() if client.token_is_new else _applied(client) != before
+
+    wait_until(taken, timeout=timeout, what=f"{client.url} to take the snapshot")
+    # Whatever token this run had was made after the snapshot, and went with what it replaced.
+    client.lower(gone=True)
+    return bool(state.get("sealed"))
+
+
+def _applied(client: VaultClient) -> Any:
+    return client.call("GET", "sys/leader", authenticated=False).body.get("raft_applied_index")
 
 
 class Store:
