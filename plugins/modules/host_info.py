@@ -32,6 +32,11 @@ options:
   compose_file:
     description: The compose file whose containers are of interest; it need not exist yet.
     type: path
+  paths:
+    description: Paths of which it is wanted whether they exist.
+    type: list
+    elements: path
+    default: []
 extends_documentation_fragment: tamshai.phoenix.attributes
 attributes:
   check_mode:
@@ -142,8 +147,16 @@ host:
         - None while the project has a container that the file does not declare.
       type: list
       elements: str
+    service_images:
+      description: The reference of the image that each service's container was made from.
+      type: dict
+    paths:
+      description: Those of O(paths) that exist.
+      type: list
+      elements: str
 """
 
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -158,6 +171,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "control_time": {"type": "float"},
     "users": {"type": "list", "elements": "str", "default": []},
     "compose_file": {"type": "path"},
+    "paths": {"type": "list", "elements": "path", "default": []},
 }
 
 
@@ -172,6 +186,8 @@ def work(module: AnsibleModule) -> Result:
         "users": state.users(params["users"]),
         "images": images,
         "running": state.running(file, images) if file else [],
+        "service_images": state.service_images(file) if file else {},
+        "paths": [path for path in params["paths"] if Path(path).exists()],
     }
     return Result(Plan(), host=host)
 

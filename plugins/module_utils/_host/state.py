@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["Ask", "Read", "images", "packages", "running", "users"]
+__all__ = ["Ask", "Read", "images", "packages", "running", "service_images", "users"]
 
 SOCKET = "/var/run/docker.sock"
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _HASH = "com.docker.compose.config-hash"
+_FILES = "com.docker.compose.project.config_files"
 
 Read = Callable[[Sequence[str]], str]
 """The output of a command, empty where it fails."""
@@ -151,6 +152,16 @@ def running(
         ):
             result.append(name)
     return sorted(result)
+
+
+def service_images(file: str, ask: Ask = ask_engine) -> dict[str, str]:
+    """The reference of the image of each service's container, running or not.
+
+    Its id instead, where the reference that it was made from names another image by now.
+    """
+    filters = json.dumps({"label": [f"{_FILES}={file}"]})
+    found = ask(f"/containers/json?all=1&filters={quote(filters)}") or []
+    return {c["Labels"].get(_SERVICE, ""): str(c["Image"]) for c in found}
 
 
 def _networks(document: Mapping[str, Any], service: Mapping[str, Any]) -> set[str]:

@@ -144,3 +144,17 @@ def test_users(tmp_path: Path) -> None:
     found = state.users([me.pw_name, "no-such-user"], shadow)
     assert found == {me.pw_name: {"uid": me.pw_uid, "shell": me.pw_shell, "locked": True}}
     assert not state.users([me.pw_name], tmp_path / "none")[me.pw_name]["locked"]
+
+
+def test_the_image_of_each_service_is_told_whatever_its_state() -> None:
+    asked = []
+
+    def ask(path: str) -> Any:
+        asked.append(path)
+        return [
+            {"Labels": {"com.docker.compose.service": "vault"}, "Image": "bao:1", "State": "exited"}
+        ]
+
+    assert state.service_images("/opt/compose.yaml", ask) == {"vault": "bao:1"}
+    assert "config_files%3D/opt/compose.yaml" in asked[0]
+    assert state.service_images("/opt/compose.yaml", lambda _path: None) == {}

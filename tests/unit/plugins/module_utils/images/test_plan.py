@@ -229,6 +229,7 @@ def test_the_recipes_of_the_role_are_valid() -> None:
     builds = {build["name"]: build for build in plan_images(own_recipes(), ROLE / "files")}
     assert {name for name, build in builds.items() if build["recipe"]["push"]} == {
         "openbao",
+        "openbao-previous",
         "postgres",
         "mcp-gateway",
         "mcp-hr",
