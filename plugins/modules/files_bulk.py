@@ -150,21 +150,20 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Configure the SSH server
+- name: Configure a service
   tamshai.phoenix.files_bulk:
     directories:
-      - {path: /etc/ssh/sshd_config.d, mode: "0755"}
+      - {path: /etc/example, mode: "0755"}
     files:
-      - path: /etc/ssh/sshd_config.d/10-tamshai.conf
+      - path: /etc/example/example.json
         content: |
-          PermitRootLogin prohibit-password
-          PasswordAuthentication no
+          {"listen": "127.0.0.1:8080"}
         mode: "0600"
-        validate: [/usr/sbin/sshd, -t, -f, "%s"]
-        apply: sshd
+        validate: [python3, -m, json.tool, "%s"]
+        apply: example
     apply:
-      - name: sshd
-        command: [systemctl, reload, ssh]
+      - name: example
+        command: [systemctl, reload, example]
 """
 
 RETURN = r"""

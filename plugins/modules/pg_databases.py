@@ -179,6 +179,9 @@ EXAMPLES = r"""
       - {name: tamshai, login: false}
       - {name: tamshai_app}
     databases:
+      # Nobody but the superuser needs these two.
+      - {name: postgres}
+      - {name: template1}
       - name: tamshai_hr
         owner: tamshai
         connect: [tamshai_app]

@@ -88,7 +88,13 @@ EXAMPLES = r"""
       - {login: tamshai_app, kind: login}
       - {login: tamshai_app, kind: database, name: tamshai_hr, rights: [CONNECT]}
       - {login: tamshai_app, kind: schema, database: tamshai_hr, name: hr, rights: [USAGE]}
-      - {login: tamshai_app, kind: table, database: tamshai_hr, name: hr.*, rights: [SELECT]}
+      # Those that are there, and by default privileges those of the future.
+      - {login: tamshai_app, kind: table, database: tamshai_hr, name: hr.*, rights: "{{ rows }}"}
+      - {login: tamshai_app, kind: future table, database: tamshai_hr, rights: "{{ rows }}"}
+      - {login: tamshai_app, kind: sequence, database: tamshai_hr, name: hr.*, rights: [USAGE]}
+      - {login: tamshai_app, kind: future sequence, database: tamshai_hr, rights: [USAGE]}
+  vars:
+    rows: [SELECT, INSERT, UPDATE, DELETE]
 """
 
 RETURN = r"""

@@ -169,6 +169,7 @@ EXAMPLES = r"""
     bundle: /opt/tamshai/certs/postgres/current
     server_bundle: /tls/current
     server_name: postgres.tamshai.internal
+    group: "{{ group_of_the_server }}"
     settings:
       listen_addresses: "*"
     hba:
@@ -176,6 +177,12 @@ EXAMPLES = r"""
       - type: hostssl
         database: tamshai_hr
         user: tamshai_app
+        address: all
+        method: scram-sha-256
+        options: {clientcert: verify-full}
+      - type: hostssl
+        database: tamshai_hr
+        user: vault_rotator
         address: all
         method: scram-sha-256
         options: {clientcert: verify-full}

@@ -176,7 +176,7 @@ EXAMPLES = r"""
     secret_id_keep: 0
     secret_id_issue:
       wrap_ttl: 5m
-      metadata: {asked_by: "{{ ansible_user }}"}
+      metadata: {asked_by: "{{ inventory_hostname }}"}
   no_log: true
   register: issued
 

@@ -136,10 +136,17 @@ EXAMPLES = r"""
       name: postgresql-tamshai_hr
       database: tamshai_hr
       connection_url: >-
-        postgresql://{{ '{{username}}:{{password}}' }}@db.example.com/tamshai_hr?sslmode=verify-full
+        postgresql://{{ '{{username}}:{{password}}' }}@{{ host }}/tamshai_hr?{{ tls | urlencode }}
     static_roles:
       - {name: tamshai-app, username: tamshai_app}
       - {name: tamshai-app-b, username: tamshai_app_b, turns_with: tamshai-app}
+  vars:
+    host: postgres.tamshai.internal:5432
+    tls:
+      sslmode: verify-full
+      sslrootcert: /tls/current/ca.crt
+      sslcert: /tls/clients/vault_rotator/current/tls.crt
+      sslkey: /tls/clients/vault_rotator/current/tls.key
 """
 
 RETURN = r"""

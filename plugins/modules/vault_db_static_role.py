@@ -137,6 +137,8 @@ EXAMPLES = r"""
     rotate: drifted
     probe:
       host: postgres.tamshai.internal
+      hostaddr: 127.0.0.1
+      port: "{{ published_port }}"
       database: tamshai_hr
       ca_cert: /opt/tamshai/certs/host/current/ca.crt
       client_cert: /opt/tamshai/certs/mcp-hr/clients/tamshai_app/current/tls.crt

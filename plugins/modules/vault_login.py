@@ -65,9 +65,10 @@ EXAMPLES = r"""
     client_key: /opt/tamshai/certs/host/current/tls.key
     token: "{{ operator_login.token }}"
     mount: tamshai
-    path: mcp-hr
-    data:
-      API_KEY: "{{ api_key }}"
+    secrets:
+      - path: mcp-hr
+        data:
+          API_KEY: "{{ api_key }}"
 """
 
 RETURN = r"""

@@ -83,7 +83,7 @@ EXAMPLES = r"""
     token: "{{ login.token }}"
     state: restored
     path: "{{ snapshot.path }}"
-    confirm: vault-cluster-1500ff7b
+    confirm: "{{ name_of_the_cluster }}"
 """
 
 RETURN = r"""

@@ -148,7 +148,9 @@ def work(module: AnsibleModule) -> Result:
             else:
                 after = unseal(client, options["shares"], migrate=options["migrate"])
                 missing = threshold - int(after.get("progress") or 0)
-            if given:
+            # A share that the server has already got moves nothing.
+            moved = [(s.get("sealed"), s.get("progress")) for s in (before, after)]
+            if given and (module.check_mode or moved[0] != moved[1]):
                 verb = "migrate" if pending else "unseal"
                 plan.add("server", client.url, verb, {"sealed": True}, _public(after))
         if after.get("sealed") and not options["allow_partial"]:

