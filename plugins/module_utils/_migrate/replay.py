@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = [
     "DEFAULT_SETTINGS",
@@ -138,7 +138,7 @@ class Destroy:
     versions: tuple[int, ...]
 
 
-Step = Settings | Expire | Write | Delete | Destroy
+Step: TypeAlias = "Settings | Expire | Write | Delete | Destroy"
 
 
 @dataclass(frozen=True)
