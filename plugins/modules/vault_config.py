@@ -10,8 +10,8 @@ module: vault_config
 short_description: Reconcile the settings of a Vault or OpenBao server in one call
 version_added: 1.0.0
 description:
-  - Brings audit devices, auth methods, secret engines, policies, roles, database connections,
-    static roles and rate limits to what is declared, over
+  - Brings audit devices, auth methods, secret engines, policies, roles, revocation lists,
+    database connections, static roles and rate limits to what is declared, over
     one connection, several requests at a time, in the order in which they depend on each other.
   - Reads everything first, so that the plan is whole before the first write and check mode shows
     exactly what a run does.
@@ -419,6 +419,27 @@ options:
       credential_config:
         description: Settings of the credential type.
         type: dict
+  cert_crls:
+    description:
+      - Revocation lists of the certificate method.
+      - A certificate whose serial number is on one of them does not log in.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the list on the server.
+        type: str
+        required: true
+      mount:
+        description: Where the auth method is mounted, below C(auth/).
+        type: str
+        default: cert
+      crl:
+        description:
+          - The list in PEM. It is written when the server has other serial numbers under this name.
+        type: str
+        required: true
   rate_limits:
     description:
       - How often each client address may ask for something; an answer beyond that is 429, for the
@@ -614,12 +635,13 @@ OPTIONS: dict[str, type[kinds.Kind]] = {
     "policies": kinds.Policies,
     "approles": kinds.AppRoles,
     "cert_roles": kinds.CertRoles,
+    "cert_crls": kinds.CertCrls,
     "database_connections": kinds.DatabaseConnections,
     "static_roles": kinds.StaticRoles,
     "rate_limits": kinds.RateLimits,
 }
 PURGED = ("policy", "approle", "cert role", "static role", "rate limit")
-STATED = {name: {"required": True} for name in ("type", "text", "rate")}
+STATED = {name: {"required": True} for name in ("type", "text", "rate", "crl")}
 
 
 def work(module: AnsibleModule) -> Result:
@@ -651,6 +673,7 @@ def _list_of(suboptions: dict[str, Any]) -> dict[str, Any]:
 
 def _suboptions(kind: type[kinds.Kind]) -> dict[str, Any]:
     spec = argument_spec(kind.fields)
+    spec.pop("serials", None)  # of a revocation list: taken from the list itself
     for name, change in STATED.items():
         if name in spec:
             spec[name] = {**spec[name], **change}
@@ -668,6 +691,7 @@ def main() -> None:
         "policies": name,
         "approles": name | {"mount": {"type": "str", "default": "approle"}},
         "cert_roles": name | {"mount": {"type": "str", "default": "cert"}},
+        "cert_crls": name | {"mount": {"type": "str", "default": "cert"}},
         "database_connections": name | {"mount": {"type": "str", "default": "database"}},
         "static_roles": name | {"mount": {"type": "str", "default": "database"}},
         "rate_limits": name,

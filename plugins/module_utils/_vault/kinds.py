@@ -30,6 +30,7 @@ __all__ = [
     "AppRoles",
     "AuditDevices",
     "AuthMethods",
+    "CertCrls",
     "CertRoles",
     "DatabaseConnections",
     "Kind",
@@ -235,6 +236,7 @@ class _Roles(Kind):
     default_mount: ClassVar[str]
     collection: ClassVar[str]
     prefix: ClassVar[str] = "auth/"
+    few: ClassVar[int] = FEW
     checked = True
 
     def key(self, entry: Entry) -> str:
@@ -253,7 +255,7 @@ class _Roles(Kind):
         absent: set[str] = set()
         for mount, members in _by_mount(keys).items():
             try:
-                if len(members) > FEW:
+                if len(members) > self.few:
                     there = set(client.keys(f"{self.prefix}{mount}/{self.collection}"))
                     absent |= {key for key in members if key.rpartition("/")[2] not in there}
                 else:
@@ -337,6 +339,40 @@ class CertRoles(_Roles):
         "required_extensions": Field("names"),
         **TOKEN_FIELDS,
     }
+
+
+class CertCrls(_Roles):
+    """Revocation lists of the certificate method: whose certificates do not log in any more.
+
+    The server tells the serial numbers of a list that it was given, so these are compared.
+    """
+
+    name = "cert crl"
+    default_mount = "cert"
+    collection = "crls"
+    few = 0  # The server has no clear word for a list that it does not have.
+    checked = False  # A serial number is no field of a write.
+    fields: ClassVar[Mapping[str, Field]] = {
+        "crl": Field("text", always=True),
+        "serials": Field("names"),
+    }
+
+    def wanted(self, entry: Entry) -> Values:
+        from cryptography import x509
+
+        try:
+            found = x509.load_pem_x509_crl(str(entry["crl"]).encode())
+        except ValueError as error:
+            raise PhoenixError(f"not a revocation list in PEM: {error}") from None
+        serials = sorted(str(one.serial_number) for one in found)
+        return {"crl": str(entry["crl"]), "serials": serials}
+
+    def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
+        data = client.read(self.path(key))
+        return None if data is None else {"serials": sorted(data.get("serials") or {})}
+
+    def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
+        return _warnings(client.write(self.path(key), {"crl": values["crl"]}))
 
 
 class _InDatabaseEngine(_Roles):
@@ -532,6 +568,7 @@ KINDS: tuple[type[Kind], ...] = (
     Policies,
     AppRoles,
     CertRoles,
+    CertCrls,
     DatabaseConnections,
     StaticRoles,
     RateLimitSettings,

@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -25,6 +25,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options imp
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_approle,
     vault_config,
+    vault_identity,
     vault_init,
     vault_kv,
     vault_login,
@@ -402,6 +403,67 @@ class TestAppRole:
         result = run(vault_approle, check=check, token="t0ken", name="A", state="absent")
         assert (result["changed"], result["verdict"]) == (True, "deleted")
         assert wire.writes() == ([] if check else [("DELETE", self.ROLE, None)])
+
+
+class TestIdentity:
+    CERT: ClassVar = [{"auth_method": "cert", "common_name": "vps1"}]
+
+    @pytest.fixture
+    def known(self, wire: Wire) -> Wire:
+        """One host, with one token of his and one of the caller."""
+        entity = {"id": "e1", "disabled": False}
+        owners = [{"data": {"entity_id": "e1"}}, {"data": {"entity_id": "e2"}}]
+        wire.on("GET", "sys/auth", {"data": {"cert/": {"accessor": "auth_cert_1"}}})
+        wire.on("GET", "auth/token/lookup-self", {"data": {"entity_id": "e2"}})
+        wire.on("POST", "identity/lookup/entity", {"data": entity})
+        wire.on("LIST", "auth/token/accessors", {"data": {"keys": ["a1", "a2"]}}, {"data": {}})
+        wire.on("POST", "auth/token/lookup-accessor", *owners)
+        wire.on("POST", "auth/token/revoke-accessor", {})
+        return wire
+
+    def test_disabled_first_and_then_emptied(self, known: Wire) -> None:
+        gone = {"data": {"id": "e1", "disabled": True}}
+        known.on("POST", "identity/lookup/entity", {"data": {"id": "e1"}}, gone)
+        known.on("POST", "identity/entity/id/e1", {})
+        result = run(vault_identity, token="t0ken", identities=self.CERT, state="cut_off")
+        assert result["identities"] == [{"name": "cert/vps1", "entity": "e1", "disabled": True}]
+        assert len(result["tokens_revoked"]) == 1
+        acted = [c for c in known.writes() if "lookup" not in c[1]]
+        assert acted == [
+            ("POST", "identity/entity/id/e1", {"disabled": True}),
+            ("POST", "auth/token/revoke-accessor", {"accessor": result["tokens_revoked"][0]}),
+        ]
+
+    def test_a_dry_run_writes_nothing(self, known: Wire) -> None:
+        result = run(
+            vault_identity, check=True, token="t0ken", identities=self.CERT, state="cut_off"
+        )
+        assert result["changed"]
+        assert [c for c in known.writes() if "lookup" not in c[1]] == []
+
+    def test_a_server_that_leaves_it_as_it_was(self, known: Wire) -> None:
+        known.on("POST", "identity/entity/id/e1", {})
+        result = run(vault_identity, token="t0ken", identities=self.CERT, state="cut_off")
+        assert "the server left cert/vps1 as it was" in result["msg"]
+
+    def test_a_token_that_may_not_be_looked_up_is_no_token_of_nobody(self, known: Wire) -> None:
+        known.on("POST", "auth/token/lookup-accessor", errors.ForbiddenError("permission denied"))
+        result = run(vault_identity, token="t0ken", identities=self.CERT, state="cut_off")
+        assert "permission denied" in result["msg"]
+
+    @pytest.mark.parametrize(
+        ("identity", "words"),
+        [
+            ({"auth_method": "cert"}, "one of the following is required"),
+            ({"auth_method": "cert", "common_name": "a", "approle": "b"}, "mutually exclusive"),
+        ],
+    )
+    def test_an_identity_without_a_name_or_with_two(
+        self, wire: Wire, identity: dict[str, str], words: str
+    ) -> None:
+        result = run(vault_identity, token="t0ken", identities=[identity], state="cut_off")
+        assert words in result["msg"]
+        assert wire.calls == []
 
 
 class TestKv:
