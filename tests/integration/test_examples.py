@@ -65,6 +65,7 @@ FROM_NOTHING = [
     ("vault_approle", ""),
     ("vault_kv", ""),
     ("vault_login", ""),
+    ("vault_identity", ""),
     ("vault_rekey", ""),
     ("vault_snapshot", ""),
     ("vault_init", "End the bootstrap"),
