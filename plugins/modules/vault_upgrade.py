@@ -45,7 +45,8 @@ options:
       - >-
         V(proven) compares the server that runs with what was noted. Where it is not all there, the
         module fails and names each fault. Otherwise what was kept is removed.
-      - V(undone) stops the container and puts data and O(files) back.
+      - V(undone) stops the container and puts data and O(files) back. The data of the newer server
+        are then in C(data.undone) below O(root), until the next time.
     type: str
     choices: [planned, begun, proven, undone]
     default: planned

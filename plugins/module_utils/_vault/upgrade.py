@@ -6,7 +6,8 @@
 
 ``<root>/upgrade`` has a journal, a copy of the data as the old server left them, and the files that
 the old server was started with. A newer server may rewrite its storage so that the older one does
-not become active on it, so the way back takes the data along with the image.
+not become active on it, so the way back takes the data along with the image. What the newer one has
+left is put beside them, as ``<root>/data.undone``: it may have served for days before it was undone.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Kept:
 
     def __init__(self, root: str, files: Sequence[str] = ()) -> None:
         self.data = Path(root) / "data"
+        self.undone = Path(root) / "data.undone"
         self.folder = Path(root) / "upgrade"
         self._files = [Path(name) for name in files]
         self._journal = self.folder / "journal.json"
@@ -116,10 +118,10 @@ class Kept:
             journal = self.write(replace(journal, state="undoing"))
         if journal.state == "undoing":
             if self._copy.is_dir():
-                failed = self.folder / "data.failed"
-                shutil.rmtree(failed, ignore_errors=True)
+                # Where it is not there, a run was killed that had put it aside.
                 if self.data.exists():
-                    self.data.rename(failed)
+                    shutil.rmtree(self.undone, ignore_errors=True)
+                    self.data.rename(self.undone)
                 self._copy.rename(self.data)
                 fsync_directory(self.data.parent)
                 fsync_directory(self.folder)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,31 @@ def test_the_way_back_keeps_what_is_there_if_the_copy_is_not(root: Path) -> None
     assert tree(root) == tree(root)
     place.undo(journal)  # the new server never ran
     assert (root / "data" / "vault.db").read_text() == "old store"
+
+
+def test_the_way_back_keeps_what_the_newer_server_has_left(root: Path) -> None:
+    # It may have served for days before it was undone: what was written into it exists nowhere else.
+    for written in ("since the first", "since the second"):
+        begin(root)
+        (root / "data" / "vault.db").write_text(written)
+        undo(root)
+        end(root)
+        assert (root / "data" / "vault.db").read_text() == "old store"
+        assert (root / "data.undone" / "vault.db").read_text() == written
+
+
+def test_a_killed_way_back_keeps_it_too(root: Path) -> None:
+    begin(root)
+    renew(root)
+    # Between the two renames.
+    place = kept(root)
+    journal = place.read()
+    assert journal is not None
+    place.write(replace(journal, state="undoing"))
+    (root / "data").rename(root / "data.undone")
+    undo(root)
+    assert (root / "data" / "vault.db").read_text() == "old store"
+    assert (root / "data.undone" / "vault.db").read_text() == "new store"
 
 
 def test_a_way_back_without_any_data_is_refused(root: Path) -> None:
