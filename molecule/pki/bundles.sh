@@ -30,4 +30,5 @@ look mcp-gateway 1001 mcp-gateway.tamshai.internal sslclient
 look mcp-hr 1001 mcp-hr.tamshai.internal sslclient
 look vault/clients/vault_rotator 10001 vault_rotator sslclient
 look mcp-hr/clients/tamshai_app 1001 tamshai_app sslclient
+look mcp-hr/clients/tamshai_app_b 1001 tamshai_app_b sslclient
 look host 0 "$1" sslclient

@@ -349,6 +349,37 @@ def test_renewals_under_load_fail_no_request(world: World) -> None:
     assert len(asked) > 10
 
 
+def test_login_that_takes_turns_comes_with_its_own_certificate(world: World) -> None:
+    second = f"{LOGIN}_b"
+    port, bundle = world.hr.port, world.gateway_bundle
+    world.database.sql(
+        f"CREATE ROLE {second} LOGIN PASSWORD 'of the second';"
+        f"GRANT {LOGIN} TO {second} WITH INHERIT TRUE, SET FALSE"
+    )
+    client = world.authority.bundle(world.hr.folder / "clients" / second, second) / "current"
+
+    def use(**secrets: str) -> None:
+        done = world.hr.log.count("secrets reloaded")
+        world.hr.give_secrets(**secrets)
+        world.hr.hangup()
+        eventually(lambda: world.hr.log.count("secrets reloaded") > done, "reload")
+        for _attempt in range(5):
+            assert names(call_tool(port, bundle, "list_employees", {}, "alice")) == ["alice"]
+
+    use(
+        POSTGRES_USER=second,
+        POSTGRES_PASSWORD="of the second",
+        POSTGRES_SSL_CERT=f"{client}/tls.crt",
+        POSTGRES_SSL_KEY=f"{client}/tls.key",
+    )
+    # The first one's password is replaced, and nobody notices.
+    world.set_password("rotated while nobody uses it")
+    assert names(call_tool(port, bundle, "list_employees", {}, "alice")) == ["alice"]
+    world.healthy(world.hr)
+    use(POSTGRES_USER=LOGIN, POSTGRES_PASSWORD=world.password)
+    world.healthy(world.hr)
+
+
 def test_health_is_the_truth_about_the_login(world: World) -> None:
     world.set_password("nobody told the service")
     answer = eventually(

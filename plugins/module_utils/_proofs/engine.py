@@ -159,8 +159,7 @@ class Engine:
 
     def log(self, container: str, *, since: float) -> str:
         """What a container has written to standard output and error since a time."""
-        # The log's own clock is finer than a second; an earlier line may come along.
-        query = {"stdout": "true", "stderr": "true", "since": str(int(since))}
+        query = {"stdout": "true", "stderr": "true", "since": f"{since:.9f}"}
         status, body = self._request("GET", f"/containers/{container}/logs", query)
         if status != http.HTTPStatus.OK:
             raise PhoenixError(f"the Docker engine answered {status} to a request for a log")

@@ -20,6 +20,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     rotation,
     site,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine import Engine
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Once
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
@@ -211,6 +212,23 @@ def test_what_was_seen_in_part_passes_nothing(stage: Any) -> None:
     result = stage.prove("H4.c")
     assert result["status"] == "fail"
     assert result["reason"] == "nothing was seen of load, after, old_passwords"
+
+
+def test_a_log_is_read_frame_by_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(_method: str, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        asked.append({"path": path, **query})
+        frames = [(1, b"LOG:  one\n"), (2, b"FATAL:  tw\xc3\xb6\n")]
+        body = b"".join(bytes([n, 0, 0, 0]) + len(t).to_bytes(4, "big") + t for n, t in frames)
+        return (200, body) if "mine" in path else (404, b"{}")
+
+    engine = Engine()
+    monkeypatch.setattr(engine, "_request", answer)
+    assert engine.log("mine", since=12.5).splitlines() == ["LOG:  one", "FATAL:  twö"]
+    assert asked[0]["since"] == "12.500000000"
+    with pytest.raises(PhoenixError, match="answered 404"):
+        engine.log("none", since=0)
 
 
 # The load itself.
