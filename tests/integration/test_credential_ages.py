@@ -213,7 +213,7 @@ def test_the_host_sees_by_its_own_rights_what_is_overdue(world: World) -> None:
     assert "event=credentialsChecked watched=5 overdue=0" in now.stderr
     later = world.detect("--at", str(time.time() + 31 * DAY), "--print")
     found = json.loads(later.stdout)
-    assert later.returncode == 1
+    assert later.returncode == 3
     assert sorted(item["name"] for item in found["overdue"] if "password" in item["kind"]) == [
         "app",
         "other-app",
@@ -223,7 +223,7 @@ def test_the_host_sees_by_its_own_rights_what_is_overdue(world: World) -> None:
 
 def test_the_host_raises_the_alarm(world: World) -> None:
     made = world.detect(limit=0)
-    assert made.returncode == 1
+    assert made.returncode == 3
     assert 'event=credentialOverdue kind="database password" name=app age=' in made.stderr
     assert "limit=0" in made.stderr
 

@@ -282,6 +282,7 @@ def _overdue(
         "limit": options.credential_limit,
         "wait": options.wait,
         "database_mounts": ["database"],
+        "passwords": [row["static_role"] for row in model["logins"]],
         "certs": f"{model['root']}/certs",
         "agents": [
             {name: fact[name] for name in ("service", "unit", "wrap_file", "state_file")}

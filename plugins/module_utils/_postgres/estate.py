@@ -66,7 +66,8 @@ def allowed(
     """What the logins of the estate may do, as module pg_privileges takes it.
 
     :arg rotator: ``login``, ``schema`` and ``database`` of the rotator, empty where there is none.
-    :arg extra: Rules of the operator, each with a ``reason``.
+    :arg extra: Rules of the operator, each with a ``reason``. What one allows a login, it allows
+        the one that takes turns with it and has its rights.
     :raises PhoenixError: for a rule without one.
     """
     rules: Rows = [
@@ -108,7 +109,10 @@ def allowed(
     for number, row in enumerate(extra):
         if not row.get("reason"):
             raise PhoenixError(f"rule {number} of the allow-list says no reason: {dict(row)}")
-    return [*rules, *({k: v for k, v in row.items() if k != "reason"} for row in extra)]
+    stated = [{k: v for k, v in row.items() if k != "reason"} for row in extra]
+    heirs = {first: row["name"] for row in model["logins"] for first in _first(row)}
+    inherited = [{**row, "login": heirs[row["login"]]} for row in stated if row["login"] in heirs]
+    return [*rules, *stated, *inherited]
 
 
 def credentials(model: Mapping[str, Any], rotator: str, schema: str) -> dict[str, Any]:

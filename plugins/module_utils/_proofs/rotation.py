@@ -36,7 +36,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_
 
 __all__ = ["observe"]
 
-_SWITCH = 10.0
+_SWITCH = 30.0
 """Seconds for an agent to render, and for a service to let go of its old connections."""
 _REQUESTS = 30
 """How many requests have to get through before the first rotation, and after each."""

@@ -72,6 +72,43 @@ def test_a_vault_that_is_away_is_unknown(
     assert "event=credentialsUnknown" in capsys.readouterr().err
 
 
+def test_a_vault_that_is_away_hides_nothing_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[int, str]] = []
+    monkeypatch.setattr(program.syslog, "syslog", lambda level, line: said.append((level, line)))
+    # Such as the Vault's own, which is why nobody can ask it.
+    ended = program.Credential("certificate", "vault", time.time() - 91 * DAY, 90 * DAY)
+    monkeypatch.setattr(program, "certificates", lambda _settings: [ended])
+    assert program.main(settings(tmp_path)) == program.TEMPFAIL
+    assert [level for level, _line in said] == [program.syslog.LOG_ERR, program.syslog.LOG_ALERT]
+    assert said[1][1].startswith("event=credentialOverdue kind=certificate name=vault ")
+
+
+def test_a_password_that_vault_does_not_keep_is_of_unknown_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = program.Credential("database password", "app", time.time(), 30 * DAY)
+    monkeypatch.setattr(program.Vault, "passwords", lambda _self, _limit: [there])
+    arguments = [*settings(tmp_path, passwords=["app", "app-b"]), "--print"]
+    assert program.main(arguments) == program.OVERDUE
+    found = json.loads(capsys.readouterr().out)
+    assert [(item["name"], item["age"]) for item in found["overdue"]] == [("app-b", "unknown")]
+    assert found["watched"] == 2
+
+
+def test_a_unit_that_cannot_be_looked_at_in_time_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def busy(*words: Any, **_options: Any) -> None:
+        raise program.subprocess.TimeoutExpired(words, 10)
+
+    monkeypatch.setattr(program.subprocess, "run", busy)
+    agent = {"service": "hr", "unit": "u", "wrap_file": "/none", "state_file": "/none"}
+    assert program.main(settings(tmp_path, agents=[agent])) == program.TEMPFAIL
+    assert "systemctl show u" in capsys.readouterr().err
+
+
 def test_broken_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken").write_text("{")
     assert program.main(["--settings", str(tmp_path / "broken")]) == program.CONFIG

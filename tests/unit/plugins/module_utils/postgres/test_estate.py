@@ -143,6 +143,17 @@ class TestCredentials:
             right = Finding(login, "SELECT", "table", f"{schema}.t", f"d_{schema}", "", "")
             assert (findings([right], rules) == []) is ok
 
+    def test_what_the_operator_allows_the_first_the_second_has_as_well(self) -> None:
+        row = {"kind": "table", "database": "d_hr", "name": "hr.queue", "rights": ["TRUNCATE"]}
+        extra = [{**row, "login": "hr_app", "reason": "The import empties it."}]
+        rules = [rule(row) for row in allowed(MODEL, {}, extra)]
+        for login, ok in (("hr_app", True), ("hr_app_b", True), ("pay_app", False)):
+            right = Finding(login, "TRUNCATE", "table", "hr.queue", "d_hr", "", "")
+            assert (findings([right], rules) == []) is ok
+        rules = [rule(row) for row in allowed(MODEL, {}, [{**extra[0], "login": "hr_app_b"}])]
+        right = Finding("hr_app", "TRUNCATE", "table", "hr.queue", "d_hr", "", "")
+        assert findings([right], rules) == [right]
+
     @pytest.mark.parametrize(
         ("login", "right", "ok"),
         [

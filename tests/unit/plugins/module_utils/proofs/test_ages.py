@@ -103,7 +103,13 @@ def timely(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     stage.dates = dict.fromkeys((c["name"] for c in stage.estate["certificates"]), (-DAY, 89 * DAY))
     stage.rotated = {"tamshai-app": "2027-01-10T00:00:00.123456789Z"}
     stage.postgres = [Credential("database password", "app", NOW - DAY, DAY * 30, "PostgreSQL")]
-    stage.host = {"overdue": [{"kind": "database password", "name": "tamshai-app"}], "watched": 3}
+    stage.host = {
+        "overdue": [
+            {"kind": "database password", "name": row["static_role"]}
+            for row in stage.estate["logins"]
+        ],
+        "watched": 3,
+    }
     monkeypatch.setattr(h4_d.time, "time", lambda: NOW)
     by_path = {f"{c['path']}/current": c["name"] for c in stage.estate["certificates"]}
     monkeypatch.setattr(bundles, "leaf", lambda path: stage.dates[by_path[str(path)]])
@@ -231,13 +237,27 @@ def test_certificates_may_be_older_and_may_not_have_run_out(timely: Any) -> None
 
 
 def test_a_host_that_would_say_nothing(timely: Any) -> None:
+    both = list(timely.host["overdue"])
     timely.host["overdue"] = []
-    assert "it would not see: database password" in told(timely)[1]
-    timely.host["overdue"] = [{"kind": "database password"}]
+    assert "it would not see: tamshai-app, tamshai-app-b" in told(timely)[1]
+    timely.host["overdue"] = both[:1]
+    assert told(timely)[1].endswith("it would not see: tamshai-app-b")
+    timely.host["overdue"] = both
     timely.units = {"ActiveState": "inactive", "Result": "success"}
     assert told(timely) == ("fail", "the host's overdue timer does not run")
     timely.units = {"ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "78"}
     assert told(timely) == ("fail", "its last run ended with 78")
+    # A traceback.
+    timely.units = {"ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "1"}
+    assert told(timely) == ("fail", "its last run ended with 1")
+
+
+def test_a_host_that_has_raised_the_alarm_in_time(timely: Any) -> None:
+    timely.units = {"ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "3"}
+    assert told(timely) == ("pass", "")
+    # What was late is not late any more; what is, is said by the proof itself.
+    timely.rotated["tamshai-app"] = "2026-12-01T00:00:00Z"
+    assert told(timely)[0] == "fail"
 
 
 def test_a_detector_that_sees_nothing_fails_its_own_control(
