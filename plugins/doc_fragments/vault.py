@@ -23,7 +23,9 @@ options:
       - File (or directory of hashed files) with the CA certificates that the server's certificate
         is verified with.
       - If not set, the environment variable E(BAO_CACERT), E(VAULT_CACERT) or E(VAULT_CAPATH) is
-        used, and else what the operating system trusts. Verification cannot be switched off.
+        used, and else what the operating system trusts.
+      - Verification cannot be switched off. A module that finds E(BAO_SKIP_VERIFY) or
+        E(VAULT_SKIP_VERIFY) set says in a warning that it does not do that.
     type: path
   ca_cert_content:
     description:
@@ -128,15 +130,13 @@ options:
       - In check mode no such token is made, and the module reads as what it is otherwise.
     type: list
     elements: str
-requirements:
-  - hvac
 notes:
   - Write the connection once for all modules with C(module_defaults) and the group
     C(tamshai.phoenix.vault).
   - No proxy and no CA bundle is taken from the environment beyond the variables that are named
     here.
   - A failed module says why in RV(ignore:vault_error), one of C(sealed), C(uninitialised),
-    C(standby), C(unreachable), C(tls_name), C(tls_trust), C(tls_client_certificate),
+    C(migration), C(standby), C(unreachable), C(tls_name), C(tls_trust), C(tls_client_certificate),
     C(token_missing), C(token_expired), C(forbidden), C(not_found), C(rate_limited), C(refused),
     C(conflict), C(server_failure) or C(ignored_field).
 """

@@ -39,6 +39,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options imp
     Connection,
     connection_from,
     connection_spec,
+    unheard,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import (
     generate_root,
@@ -701,6 +702,8 @@ def client_from(
     """
     connection = connection_from(module.params)
     protect(module, connection.token)
+    for name in unheard():
+        module.warn(f"{name} is set, and not heard: the server's certificate is always verified")
     if not mask_login:
         return VaultClient(connection, workers=workers)
     client = VaultClient(connection, workers=workers, on_login=lambda token: protect(module, token))

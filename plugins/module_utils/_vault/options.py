@@ -16,7 +16,7 @@ from ansible.module_utils.basic import env_fallback
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["Connection", "connection_from", "connection_spec"]
+__all__ = ["Connection", "connection_from", "connection_spec", "unheard"]
 
 AUTH_METHODS = ("token", "cert", "approle", "none")
 
@@ -129,6 +129,12 @@ def connection_from(params: Mapping[str, Any]) -> Connection:
         root_shares=tuple(params.get("root_shares") or ()),
         **text,
     )
+
+
+def unheard() -> list[str]:
+    """Variables that ask other clients not to verify the server's certificate."""
+    names = ("BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY")
+    return [n for n in names if os.environ.get(n, "").lower() not in ("", "0", "f", "false")]
 
 
 def _token(params: Mapping[str, Any]) -> str:
