@@ -22,7 +22,6 @@ from typing import Any
 
 import hypothesis
 import pytest
-import yaml
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -596,27 +595,6 @@ def test_a_token_of_the_source_that_may_not_is_told_so_by_reads_alone(
     result = move(old, new, source=source)
     assert "sys/mounts is forbidden" in result["msg"]
     assert {operation for operation, _path in asked(audit)[logged:]} == {"read"}
-
-
-def test_the_examples(tmp_path: Path) -> None:
-    with dev_server() as old, running(tmp_path / "server") as new:
-        new.ready()
-        put(old, "secret", "apps/a", {"a": 1})
-        put(old, "secret", "apps/scratch/b", {"a": 1})
-        old.request("POST", "sys/auth/approle", {"type": "approle"})
-        access(old, "test-role")
-        given = arguments(old, new)
-        moved = []
-        for task in yaml.safe_load(vault_migrate.EXAMPLES):
-            options = {**task["tamshai.phoenix.vault_migrate"], **new.arguments()}
-            options |= {name: given[name] for name in ("token", "source", "fingerprint_key")}
-            moved.append(verdicts(run_module(vault_migrate, **options)))
-        assert moved[0]["secret secret/apps/scratch/b"] == "created"
-        assert moved[0]["approle approle/test-role"] == "created"
-        assert {n: v for n, v in moved[1].items() if n.startswith(("secret ", "policy "))} == {
-            "secret engine tamshai-old": "created",
-            "secret tamshai-old/apps/a": "created",
-        }
 
 
 # -- kill -9 --------------------------------------------------------------------------------------
