@@ -264,9 +264,13 @@ def work(module: AnsibleModule) -> Result:
             connection=params["connection"],
             static_roles=params["static_roles"],
             tolerance=params["tolerance"],
+            predict=module.check_mode,
         )
         if module.check_mode:
             handover.read(plan)
+            if handover.missing:
+                absent = ", ".join(handover.missing)
+                module.warn(f"predicted for a PostgreSQL that has these logins as well: {absent}")
         else:
             with connect(params) as session, alone(session):
                 handover.read(plan)

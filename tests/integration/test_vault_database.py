@@ -133,6 +133,18 @@ class TestHandOver:
             assert all(row["intact"] for row in result["logins"])
         assert handed.password() == before
 
+    def test_check_mode_does_not_need_what_the_run_would_make(self, handed: World) -> None:
+        """Such as the second login of an estate that has one so far."""
+        second = {"name": "app-b", "username": "app_b", "turns_with": "app"}
+        roles = [*handed.declared["static_roles"], second]
+        made = handed.apply(check=True, static_roles=roles)
+        assert "failed" not in made, made
+        assert made["rotated"] == ["app_b"]
+        assert {"kind": "static role", "name": "app-b", "action": "create"} in made["changes"]
+        # Whatever form the installed Ansible gives a warning.
+        assert "has these logins as well: app_b" in json.dumps(made["warnings"])
+        assert "there is no login app_b" in handed.apply(static_roles=roles)["msg"]
+
     def test_check_mode_predicts_and_does_nothing(self, world: World) -> None:
         predicted = world.apply(check=True)
         assert predicted["changed"]

@@ -45,6 +45,8 @@ class Handover:
     or Vault's time, means that somebody else set it; then a new one is due.
 
     Two logins that take turns are kept half a period apart; see :mod:`turns`.
+
+    :arg predict: Whether nothing is going to be done, and logins may not exist yet.
     """
 
     def __init__(
@@ -57,12 +59,13 @@ class Handover:
         connection: Row,
         static_roles: Sequence[Row],
         tolerance: int,
+        predict: bool = False,
     ) -> None:
         self.client = client
         self.names = names
         self.tolerance = dt.timedelta(seconds=tolerance)
         managed = [row["username"] for row in static_roles]
-        self._rotation = Rotation(names, managed, connect)
+        self._rotation = Rotation(names, managed, connect, predict=predict)
         rotate = statement(names)
         self._connection = Connection(
             client,
@@ -229,6 +232,11 @@ class Handover:
             raise PostgresError(
                 f"after the hand-over, this is not as it should be: {names}", strays=strays
             )
+
+    @property
+    def missing(self) -> list[str]:
+        """Logins that a prediction counts on."""
+        return self._rotation.missing
 
     def logins(self) -> list[Row]:
         """Each login, when it was rotated, and whether its password is the server's."""

@@ -131,14 +131,25 @@ def statement(names: Names) -> str:
 
 
 class Rotation:
-    """Reads, plans and makes the rotator's part of a server."""
+    """Reads, plans and makes the rotator's part of a server.
+
+    :arg predict: Whether logins that do not exist are taken for such as an earlier task will make;
+        they are in ``missing`` then.
+    """
 
     def __init__(
-        self, names: Names, managed: Sequence[str], connect: Callable[[str], Session]
+        self,
+        names: Names,
+        managed: Sequence[str],
+        connect: Callable[[str], Session],
+        *,
+        predict: bool = False,
     ) -> None:
         self.names = names
         self.managed = list(managed)
         self.connect = connect
+        self.predict = predict
+        self.missing: list[str] = []
         self._steps: list[tuple[str, list[str]]] = []
         self._verifiers: dict[str, str] = {}
         self._notes: dict[str, tuple[dt.datetime, str]] = {}
@@ -199,9 +210,12 @@ class Rotation:
         ):
             seen.roles[row["rolname"]] = row
             self._verifiers[row["rolname"]] = row["verifier"]
-        for name in self.managed:
-            if name not in seen.roles:
-                raise PostgresError(f"there is no login {name} in PostgreSQL to rotate")
+        self.missing = [name for name in self.managed if name not in seen.roles]
+        if self.missing and not self.predict:
+            raise PostgresError(
+                f"there is no login {', '.join(self.missing)} in PostgreSQL to rotate"
+            )
+        for name in {*self.managed} & seen.roles.keys():
             if seen.roles[name]["rolsuper"]:
                 raise PostgresError(
                     f"{name} is a superuser, whose password nobody but a superuser may set",
