@@ -76,6 +76,10 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     changed = wanted not in ("read", before.state)
     if wanted == "resealed":
         changed = before.seal != options["seal"]
+    elif wanted == "released":
+        # Once more with other people, or after a run that was killed before the files were gone.
+        numbers = (options["share_count"], options["threshold"])
+        changed |= numbers != (before.shares, before.threshold) or bool(custody.share_paths())
     if changed and not check_mode:
         if wanted == "begun":
             custody.begin()

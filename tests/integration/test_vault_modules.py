@@ -129,6 +129,14 @@ class TestInitAndUnseal:
         assert only_wrong["failed"] is True
         assert "wrong or belongs to another server" in only_wrong["msg"]
         assert not any(share in json.dumps(only_wrong) for share in (wrong, *good))
+        assert "give all again" not in only_wrong["msg"]
+        for share in good[:2]:
+            run_module(vault_unseal, **at, shares=[share], allow_partial=True)
+        spoilt = run_module(vault_unseal, **at, shares=[wrong], allow_partial=True)
+        assert spoilt["failed"] is True
+        assert "It has forgotten the 2 of earlier runs: give all again" in spoilt["msg"]
+        none = run_module(vault_unseal, **at, check=True, allow_partial=True)
+        assert none["missing"] == 3
         assert run_module(vault_unseal, **at, shares=[wrong, *good[1:]])["sealed"] is False
 
     def test_shares_do_not_leave_in_clear_unasked(self, fresh: OpenBao) -> None:

@@ -145,6 +145,7 @@ def unseal(client: VaultClient, shares: Sequence[str], *, migrate: bool = False)
     if not status.get("sealed"):
         return status
     migrate = migrate and bool(status.get("migration"))
+    earlier = int(status.get("progress") or 0)
     unique = list(dict.fromkeys(share.strip() for share in shares if share.strip()))
     try:
         for share in unique:
@@ -166,7 +167,8 @@ def unseal(client: VaultClient, shares: Sequence[str], *, migrate: bool = False)
             refused = error
     raise WrongShareError(
         f"the shares do not open {client.url}: {'; '.join(refused.messages) or refused.message}",
-        hint="One of them is wrong or belongs to another server; the server cannot tell which.",
+        hint="One of them is wrong or belongs to another server; the server cannot tell which."
+        + (f" It has forgotten the {earlier} of earlier runs: give all again." if earlier else ""),
         unseal_threshold=threshold,
         unseal_shares_given=len(unique),
     )

@@ -192,7 +192,7 @@ def _options(
             continue
         elif "${" in str(value) or not str(value).isprintable():
             yield f"{where}.{option}: must not have '${{' or control characters in it"
-        elif option.endswith("key_id") and where.endswith(".static") and not _ID.fullmatch(value):
+        elif where.endswith(".static") and "key_id" in option and not _ID.fullmatch(str(value)):
             yield f"{where}.{option}: must be letters, digits, dots and dashes"
 
 
@@ -201,7 +201,7 @@ def _usable(name: str, kind: Kind, config: SealConfig) -> Iterator[str]:
     for option in sorted(kind.required - options.keys()):
         place = "secrets" if option in kind.brought else "options"
         yield f"vault_seal_{place}.{name}.{option}: is missing"
-    if name == "static" and options.get("previous_key_id") == _current(options):
+    if name == "static" and str(options.get("previous_key_id")) == _current(options):
         yield "vault_seal_options.static.previous_key_id: must be another one than current_key_id"
     plugin = _of(config.plugins, name)
     if name == "static" and config.product not in kind.builtin:

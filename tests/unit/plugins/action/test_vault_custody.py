@@ -102,3 +102,20 @@ def test_the_seal_that_the_shares_belong_to(tmp_path: Path) -> None:
     assert act(place, "read", passphrase="pass", secrets=True)["shares"] == SECRETS["shares"]
     act(place, "released", share_count=3, threshold=2)
     assert act(place, "resealed", seal="shamir")["state"] == "released"
+
+
+def test_released_once_more(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    act(place, "begun")
+    act(place, "held", root_token="r", seal="shamir", **SECRETS)
+    act(place, "finished")
+    share = (place / "share-1.json").read_bytes()
+    assert act(place, "released", share_count=5, threshold=3)["shares_held"] == 0
+    assert act(place, "released", share_count=5, threshold=3)["changed"] is False
+    # Killed before the last file was gone.
+    (place / "share-1.json").write_bytes(share)
+    again = act(place, "released", share_count=5, threshold=3)
+    assert (again["changed"], again["shares_held"]) == (True, 0)
+    # A custodian has left, and fewer are needed.
+    fewer = act(place, "released", share_count=3, threshold=2)
+    assert (fewer["changed"], fewer["threshold"]) == (True, 2)

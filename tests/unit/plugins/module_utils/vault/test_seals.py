@@ -53,6 +53,16 @@ def test_a_key_that_is_rolled() -> None:
     assert "must be another one than current_key_id" in same["problems"][0]
 
 
+def test_a_key_may_be_named_by_a_number() -> None:
+    hcl = made("static", options={"static": {"current_key_id": 2, "previous_key_id": 1}})["hcl"]
+    assert '  current_key_id = "2"' in hcl
+    assert '  previous_key_id = "1"' in hcl
+    same = made("static", options={"static": {"previous_key_id": 1}})
+    assert "must be another one than current_key_id" in same["problems"][0]
+    path = made("static", options={"static": {"current_key_id": "../2"}})
+    assert "must be letters, digits, dots and dashes" in path["problems"][0]
+
+
 def test_secrets_are_in_files_and_nowhere_else() -> None:
     secrets = {"token": "s.secret", "tls_client_key": "PEM", "tls_ca_cert": "CA"}
     found = made("transit", options={"transit": TRANSIT}, secrets={"transit": secrets})

@@ -158,7 +158,7 @@ def test_the_way_back_keeps_what_is_there_if_the_copy_is_not(root: Path) -> None
 
 
 def test_the_way_back_keeps_what_the_newer_server_has_left(root: Path) -> None:
-    # It may have served for days before it was undone: what was written into it exists nowhere else.
+    # It may have served for days by then, and what was written into it exists nowhere else.
     for written in ("since the first", "since the second"):
         begin(root)
         (root / "data" / "vault.db").write_text(written)
