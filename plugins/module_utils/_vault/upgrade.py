@@ -6,8 +6,8 @@
 
 ``<root>/upgrade`` has a journal, a copy of the data as the old server left them, and the files that
 the old server was started with. A newer server may rewrite its storage so that the older one does
-not become active on it, so the way back takes the data along with the image. What the newer one has
-left is put beside them, as ``<root>/data.undone``: it may have served for days before it was undone.
+not become active on it, so the way back takes the data along with the image. What the newer one
+has left stays beside them, as ``<root>/data.undone``: it may have served for days by then.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-PROGRAM = Path(__file__).parents[3] / "roles" / "vault" / "files" / "tamshai-vault"
+ROLE = Path(__file__).parents[3] / "roles" / "vault"
+PROGRAM = ROLE / "files" / "tamshai-vault"
 
 # Base64 is enough to see what went through it; what it made belongs to one name.
 CREDS = """#!/bin/sh
@@ -161,7 +163,14 @@ def test_data_are_copied_while_the_server_stands_still_and_put_back(host: Host) 
     host.did("restore", *where)
     assert host.engine == ["stop", "stop"]
     assert host.data == BEFORE
-    assert sorted(path.name for path in host.root.iterdir()) == ["before-seal.tar", "data"]
+    # What the server had is kept, whatever comes of a second attempt, until there is a new copy.
+    host.did("restore", *where)
+    assert host.data == BEFORE
+    names = ["before-seal.tar", "data", "data.aside"]
+    assert sorted(path.name for path in host.root.iterdir()) == names
+    assert (host.root / "data.aside" / "vault.db").read_text() == "broken"
+    host.did("copy", *where, "anew")
+    assert sorted(path.name for path in host.root.iterdir()) == names[:2]
 
 
 def test_another_attempt_takes_another_copy(host: Host) -> None:
@@ -193,6 +202,28 @@ def test_killed_while_it_puts_the_copy_back(host: Host) -> None:
     # Between the two moves: what is restored is whole, and its place is empty.
     (host.root / "restored").mkdir()
     (host.root / "data").rename(host.root / "restored" / "data")
+    (host.place / "running").touch()
     host.did("copy", *where)
     assert host.data == BEFORE
-    assert sorted(path.name for path in host.root.iterdir()) == ["before-seal.tar", "data"]
+    # Nothing is moved under a server that somebody has started meanwhile.
+    assert host.engine[-2:] == ["stop", "start"]
+    assert sorted(path.name for path in host.root.iterdir()) == [
+        "before-seal.tar",
+        "data",
+        "data.aside",
+    ]
+
+
+def test_the_copy_is_there_until_somebody_got_in() -> None:
+    """Who sets vault_seal back after the server was killed in its change needs it still."""
+    files = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__vault_seal_files"]
+    assert "before-seal" not in files
+    (entering,) = [
+        task["block"]
+        for task in yaml.safe_load((ROLE / "tasks" / "main.yml").read_text())
+        if "block" in task
+    ]
+    names = [task["name"] for task in entering]
+    forgotten = names.index("Forget the copy of the data, since the server is open")
+    assert forgotten > names.index("Open a server that lets nobody in, or that is not finished")
+    assert entering[forgotten]["when"].startswith("__vault_login.token | length > 0")
