@@ -159,6 +159,16 @@ def test_the_target_is_not_asked_for_what_it_does_not_list(servers: Servers) -> 
     assert ("GET", "auth/approle/role/mcp-hr") not in servers.calls[NEW]
 
 
+def test_a_token_that_is_a_word_neither_shows_nor_garbles_names(servers: Servers) -> None:
+    servers.lists(OLD, "sys/policies/acl", "root-ca")
+    servers.holds(OLD, "sys/policies/acl/root-ca", {"policy": "# of root"})
+    result = run(source={"url": OLD, "token": "root"})
+    assert "policy root-ca" in result["record"]
+    assert result["record"]["policy root-ca"]["name"] == "root-ca"
+    assert result["invocation"]["module_args"]["source"]["token"] == "********"
+    assert "token of the target" not in json.dumps(result)
+
+
 def test_a_clash_writes_nothing(servers: Servers) -> None:
     servers.lists(NEW, "sys/policies/acl", "mcp-hr")
     servers.holds(NEW, "sys/policies/acl/mcp-hr", {"policy": "# another"})
