@@ -92,6 +92,12 @@ options:
     type: list
     elements: dict
     default: []
+  renewed_since:
+    description:
+      - When a deployment last asked for new certificates, RFC 3339, as role C(pki) keeps it.
+      - All certificates in place have to be issued since then, by O(issued). Empty, if none asked.
+    type: str
+    default: ""
   allow:
     description: What database logins may do, as M(tamshai.phoenix.pg_privileges) takes it.
     type: list
@@ -312,6 +318,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "only": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "no_log": True},
     "issued": {"type": "list", "elements": "dict", "default": []},
+    "renewed_since": {"type": "str", "default": ""},
     "allow": {"type": "list", "elements": "dict", "default": []},
     "others": {"type": "dict", "default": {}},
     "operator_certificate": {"type": "str"},
@@ -340,6 +347,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         estate=params["estate"],
         token=params["token"] or "",
         index=params["issued"],
+        renewed_since=params["renewed_since"],
         allow=params["allow"],
         others=params["others"],
         operator=pair if all(pair) else None,

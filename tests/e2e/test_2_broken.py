@@ -8,6 +8,7 @@ Where the collection promises a repair, running the phase again is the repair.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,7 @@ def plain_port(estate: Any) -> None:
 
 def stale_certificate(estate: Any) -> None:
     """A new bundle that the service was not told about."""
-    estate.phoenix("--tags", "trust", "--skip-tags", "verify", "-e", "pki_renew=true")
+    renew(estate)
     estate.sh(
         "cd /opt/tamshai/certs/mcp-hr; readlink current > /dev/shm/now;"
         " ln -sfn versions/$(ls versions | grep -v $(basename $(cat /dev/shm/now)) | head -1)"
@@ -124,6 +125,16 @@ def current_certificate(estate: Any) -> None:
         "cd /opt/tamshai/certs/mcp-hr; ln -sfn $(cat /dev/shm/now) next; mv -T next current;"
         " rm /dev/shm/now"
     )
+
+
+def renewal_not_done(estate: Any) -> None:
+    """As a run with pki_renew=true leaves it that died before it renewed anything."""
+    asked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    (estate.state / "state" / "ca" / "renewal.json").write_text(json.dumps({"asked": asked}))
+
+
+def renew(estate: Any) -> None:
+    estate.phoenix("--tags", "trust", "--skip-tags", "verify", "-e", "pki_renew=true")
 
 
 def copied_certificate(estate: Any) -> None:
@@ -294,6 +305,7 @@ BREACHES = [
         lambda e: e.sh("docker restart -t 5 tamshai-mcp-hr-1 >/dev/null"),
     ),
     Breach("stale-certificate", "H3.c", "mcp-hr serves", stale_certificate, current_certificate),
+    Breach("renewal-not-done", "H3.c", "was asked to be new at", renewal_not_done, renew),
     Breach(
         "certificate-copied-in",
         "F1.a",

@@ -54,6 +54,7 @@ class Inputs:
     :arg estate: The estate model.
     :arg token: An operator's token, which reads the Vault's settings; else there is a login.
     :arg index: The control node's list of the certificates that its CA has issued.
+    :arg renewed_since: When new certificates were last asked for, RFC 3339; empty for never.
     :arg allow: What database logins may do, as module pg_privileges takes it.
     :arg others: Names of ``policies`` and ``approles`` that are declared besides the estate's.
     :arg operator: Certificate and key of the operator, PEM.
@@ -70,6 +71,7 @@ class Inputs:
     estate: dict[str, Json]
     token: str = ""
     index: list[dict[str, Json]] = field(default_factory=list)
+    renewed_since: str = ""
     allow: list[dict[str, Json]] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
     operator: tuple[str, str] | None = None

@@ -573,6 +573,33 @@ def test_a_certificate_from_before_the_rebuild(store: Any, serving: dict[str, in
     assert "before this estate was made" in reason
 
 
+def ask(store: Any, since: str) -> tuple[str, str]:
+    object.__setattr__(store.site.inputs, "renewed_since", since)
+    return told(store.prove("H3.c"))
+
+
+def test_certificates_that_are_new_since_somebody_asked(
+    store: Any, serving: dict[str, int]
+) -> None:
+    assert ask(store, "2026-11-26T14:27:30Z") == ("pass", "")
+    evidence = store.prove("H3.c")["evidence"]["asked"]
+    assert evidence["since"] == "2026-11-26T14:27:30Z"
+    assert set(evidence["issued"]) == {c["name"] for c in store.estate["certificates"]}
+
+
+def test_a_renewal_that_was_asked_for_and_not_done(store: Any, serving: dict[str, int]) -> None:
+    for entry in store.index:
+        entry["issued"] = "2026-11-26T14:40:00Z"
+    old = next(e for e in store.index if int(e["serial"], 16) == SERIALS["mcp-hr"])
+    old["issued"] = "2026-11-26T14:39:58Z"
+    assert ask(store, "2026-11-26T14:39:59Z") == (
+        "fail",
+        "mcp-hr was asked to be new at 2026-11-26T14:39:59Z, and was issued 2026-11-26T14:39:58Z",
+    )
+    store.index.remove(old)
+    assert ask(store, "2026-11-26T14:39:59Z")[1].endswith("was issued by nobody knows whom")
+
+
 @pytest.mark.parametrize("proof_id", ["F1.a", "H3.c"])
 def test_an_estate_of_unknown_age_has_nothing_to_compare(
     store: Any, serving: dict[str, int], proof_id: str
