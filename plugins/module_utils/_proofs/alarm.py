@@ -11,14 +11,21 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
+
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Record
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
 __all__ = ["watched"]
 
+_SERVICE = "tamshai-overdue.service"
+_ENDED = "ExecMainExitTimestamp"
 _LATE = "3"
 """How its program ends when it has raised the alarm; so what it was about may be over."""
+_RUN = 30.0
+"""Seconds that a run may take where the Vault answers."""
 
 
 def watched(site: Site, record: Record, later: float) -> dict[str, Any]:
@@ -28,10 +35,12 @@ def watched(site: Site, record: Record, later: float) -> dict[str, Any]:
     """
     program = Path(site.estate["root"]) / "bin" / "tamshai-overdue"
     timer = _unit("tamshai-overdue.timer", "ActiveState", "NextElapseUSecRealtime")
-    last = _unit(
-        "tamshai-overdue.service",
-        *("ActiveState", "Result", "ExecMainStatus", "ExecMainExitTimestamp"),
-    )
+    last = _last_run()
+    if not last.get(_ENDED):
+        # A young estate: so that nobody takes a program for working whose unit cannot run it.
+        _start(_SERVICE)
+        wait_until(lambda: _last_run().get(_ENDED), timeout=_RUN, what=f"{_SERVICE} to end")
+        last = _last_run()
     record.expect(timer.get("ActiveState") == "active", "the host's overdue timer does not run")
     record.expect(
         last.get("Result") == "success"
@@ -65,6 +74,18 @@ def watched(site: Site, record: Record, later: float) -> dict[str, Any]:
         "would_see": sorted({item["kind"] for item in late}),
         "watched": seen.get("watched"),
     }
+
+
+def _last_run() -> dict[str, str]:
+    return _unit(_SERVICE, "ActiveState", "Result", "ExecMainStatus", _ENDED)
+
+
+def _start(unit: str) -> None:
+    done = subprocess.run(
+        ["systemctl", "start", "--", unit], capture_output=True, text=True, check=False, timeout=20
+    )
+    if done.returncode != 0:
+        raise PhoenixError(f"{unit} does not start: {' '.join(done.stderr.split())[:200]}")
 
 
 def _unit(name: str, *properties: str) -> dict[str, str]:

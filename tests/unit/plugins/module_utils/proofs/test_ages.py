@@ -93,6 +93,9 @@ def test_how_old_a_token_can_get(role: dict[str, Any], expected: float) -> None:
 # H4.d
 
 
+RAN = {"ExecMainExitTimestamp": "Thu 2027-01-14 00:12:00 UTC"}
+
+
 class Leaf(SimpleNamespace):
     """A certificate by its two dates."""
 
@@ -118,7 +121,7 @@ def timely(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             bundles, name, lambda leaf, i=index: SimpleNamespace(timestamp=lambda: NOW + leaf[i])
         )
     monkeypatch.setattr(h4_d, "postgres", lambda _login, _limit: stage.postgres)
-    stage.units = {"ActiveState": "active", "Result": "success"}
+    stage.units = {**RAN, "ActiveState": "active", "Result": "success"}
     monkeypatch.setattr(alarm, "_unit", lambda *_words: stage.units)
     monkeypatch.setattr(
         alarm.subprocess,
@@ -243,21 +246,38 @@ def test_a_host_that_would_say_nothing(timely: Any) -> None:
     timely.host["overdue"] = both[:1]
     assert told(timely)[1].endswith("it would not see: tamshai-app-b")
     timely.host["overdue"] = both
-    timely.units = {"ActiveState": "inactive", "Result": "success"}
+    timely.units = {**RAN, "ActiveState": "inactive", "Result": "success"}
     assert told(timely) == ("fail", "the host's overdue timer does not run")
-    timely.units = {"ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "78"}
+    timely.units = {**RAN, "ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "78"}
     assert told(timely) == ("fail", "its last run ended with 78")
     # A traceback.
-    timely.units = {"ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "1"}
+    timely.units = {**RAN, "ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "1"}
     assert told(timely) == ("fail", "its last run ended with 1")
 
 
 def test_a_host_that_has_raised_the_alarm_in_time(timely: Any) -> None:
-    timely.units = {"ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "3"}
+    timely.units = {**RAN, "ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "3"}
     assert told(timely) == ("pass", "")
     # What was late is not late any more; what is, is said by the proof itself.
     timely.rotated["tamshai-app"] = "2026-12-01T00:00:00Z"
     assert told(timely)[0] == "fail"
+
+
+def test_a_detector_that_has_not_run_yet_runs_as_it_will_each_night(
+    timely: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = {"success": ("pass", ""), "signal": ("fail", "its last run ended with 11")}
+    for result, expected in ends.items():
+        timely.units = {"ActiveState": "active", "Result": "success", "ExecMainExitTimestamp": ""}
+        started: list[str] = []
+
+        def start(unit: str, ended: str = result, seen: list[str] = started) -> None:
+            seen.append(unit)
+            timely.units |= {**RAN, "Result": ended, "ExecMainStatus": "11"}
+
+        monkeypatch.setattr(alarm, "_start", start)
+        assert told(timely) == expected
+        assert started == ["tamshai-overdue.service"]
 
 
 def test_a_detector_that_sees_nothing_fails_its_own_control(
