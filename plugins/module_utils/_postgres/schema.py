@@ -152,7 +152,18 @@ class Reconciler:
         self._plan_memberships(session)
 
     def _plan_memberships(self, session: Session) -> None:
-        """Rights by inheritance alone: a member cannot become the other role, nor pass it on."""
+        """Rights by inheritance alone: a member cannot become the other role, nor pass it on.
+
+        :raises PostgresError: for a server that cannot grant so little.
+        """
+        if not any(role.get("inherits") for role in self.roles):
+            return
+        if session.version < 160000:
+            raise PostgresError(
+                f"PostgreSQL {session.version // 10000} cannot let a role inherit from another one "
+                "without letting it become that one",
+                hint="Version 16 or newer is needed for 'inherits'.",
+            )
         rows = session.query(
             "SELECT pg_get_userbyid(member) AS member, pg_get_userbyid(roleid) AS role "
             "FROM pg_auth_members WHERE inherit_option"
