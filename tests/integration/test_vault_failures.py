@@ -43,8 +43,12 @@ HELD = {
     "killed at every write, root by a quorum": "test_vault_killed.py test_root_by_a_quorum",
     "killed at every write, first start": "test_vault_killed.py test_vault_init_and_vault_unseal",
     "killed at every write, snapshot": "test_vault_killed.py test_vault_snapshot",
-    "killed after each step, database passwords": "test_vault_database.py "
-    "test_a_run_killed_after_each_step_is_finished_by_the_next",
+    "killed after every write, database passwords": "test_vault_database.py "
+    "test_a_run_killed_after_each_write_is_finished_by_the_next",
+    "killed, change of shares": "test_vault_rekey.py "
+    "test_until_the_new_ones_are_shown_the_old_ones_open",
+    "killed, credential of a service": "test_secret_zero.py "
+    "test_credential_of_an_interrupted_run_is_destroyed",
     "a standby answers, old state": "test_vault_failures.py test_it_sees_what_it_wrote",
     "a standby answers, no active node": "test_vault_failures.py "
     "test_a_standby_whose_active_node_is_gone",

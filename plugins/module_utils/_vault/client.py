@@ -116,7 +116,7 @@ class VaultClient:
         self._pools: dict[str, Pool] = {}
         self._home = self._pool = self._pool_to(connection.url)
         self._index_lock = threading.Lock()
-        self._index = ""
+        self._index, self._place = "", 0
         self._wrote = False
         self._login_lock = threading.Lock()
         self._logged_in = False
@@ -507,9 +507,10 @@ class VaultClient:
         does so (OpenBao 2.7, Vault Enterprise) says by an index what state a write has made.
         """
         if index and index != self._index:
+            place = _place(index)
             with self._index_lock:
-                if _place(index) >= _place(self._index):
-                    self._index = index
+                if place >= self._place:
+                    self._index, self._place = index, place
                 self._wrote = self._wrote or method not in ("GET", "LIST", "HEAD")
 
     def _settle(self) -> None:
