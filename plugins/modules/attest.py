@@ -244,10 +244,15 @@ rotation:
     evidence:
       turns: [{rotated: tamshai_app_b, while_used: tamshai_app, changed_over_seconds: 1.9}]
 migrated:
-  description: What is not as it was moved, under C(faults), and how much was compared.
+  description:
+    - What is not as it was moved, under C(faults), and how much was compared.
+    - C(forgotten) are accessors of root tokens that were alive before, and were revoked.
   returned: when O(collect=migrated)
   type: dict
-  sample: {"faults": [], "compared": {"secret": 12, "version": 40, "policy": 5, "approle": 5}}
+  sample:
+    faults: []
+    compared: {"secret": 12, "version": 40, "policy": 5, "approle": 5}
+    forgotten: []
 snapshot:
   description: What to compare with after a restart.
   returned: when O(collect=snapshot)

@@ -866,6 +866,18 @@ class TestProof:
         assert ["attest-migrated"] not in held
         assert "attest-migrated" not in root.keys("sys/policies/acl")
 
+    def test_a_root_token_that_was_forgotten_is_ended_and_told(
+        self, new: OpenBao, moved: dict[str, Any], root: VaultClient
+    ) -> None:
+        compare(Stage(new, moved), moved, new.shares)
+        assert compare(Stage(new, moved), moved, new.shares)["forgotten"] == []
+        generate_root(
+            lambda method, path, body: root.call(method, path, body=body).body, new.shares
+        )
+        assert roots(root) == 1
+        assert len(compare(Stage(new, moved), moved, new.shares)["forgotten"]) == 1
+        assert roots(root) == 0
+
     def test_what_production_writes_on_top_is_its_own_business(
         self, new: OpenBao, moved: dict[str, Any], root: VaultClient
     ) -> None:

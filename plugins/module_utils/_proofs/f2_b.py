@@ -47,6 +47,11 @@ def no_quorum_beside_the_root_token(site: Site) -> Record:
         record.expect(
             False, f"a root token is alive since {token.since}: accessor {token.accessor}"
         )
+    # To read what was migrated, this run has revoked what it found before it came to this proof.
+    for accessor in (site.inputs.observed.get("migrated") or {}).get("forgotten") or ():
+        record.expect(
+            False, f"a root token was alive, forgotten, until this run revoked it: {accessor}"
+        )
     places = [*site.inputs.stores, shapes.on_host(site)]
     for store in places:
         site.vocabulary.add(*store.tokens.values())

@@ -39,8 +39,12 @@ Object = Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def reader(site: Site, objects: Mapping[str, Object], shares: Sequence[str]) -> Iterator[str]:
+def reader(
+    site: Site, objects: Mapping[str, Object], shares: Sequence[str]
+) -> Iterator[tuple[str, list[str]]]:
     """A token that may read what was moved, gone afterwards.
+
+    With it comes what was found before: the accessors of root tokens that somebody had forgotten.
 
     :raises PhoenixError: if the shares make none, or one of the tokens does not end.
     """
@@ -57,14 +61,14 @@ def reader(site: Site, objects: Mapping[str, Object], shares: Sequence[str]) -> 
         with contextlib.ExitStack() as soon:
             root = _root(site, shares)
             soon.callback(_end, site, root)
-            _end_forgotten(site, root)
+            forgotten = _end_forgotten(site, root)
             later.callback(site.vault().request, "DELETE", policy, token=site.operator_token())
             _ask(site, "PUT", policy, {"policy": _rules(objects)}, root)
             made = _ask(site, "POST", "auth/token/create", wanted, root)
             token = str(made["auth"]["client_token"])
             site.vocabulary.add(token)
             later.callback(_end, site, token)
-        yield token
+        yield token, forgotten
 
 
 def _root(site: Site, shares: Sequence[str]) -> str:
@@ -104,15 +108,20 @@ def _give(
     return token
 
 
-def _end_forgotten(site: Site, root: str) -> None:
-    """Revoke root tokens that a run which was killed has left: nobody knows them, and they last."""
-    vault = site.vault()
+def _end_forgotten(site: Site, root: str) -> list[str]:
+    """Revoke root tokens that a run which was killed has left: nobody knows them, and they last.
+
+    :returns: Their accessors. Proof F2.b, which looks later, would not know of them.
+    """
+    vault, ended = site.vault(), []
     own = vault.read("auth/token/lookup-self", root).get("accessor")
     for accessor in vault.listing("auth/token/accessors", root):
         body = {"accessor": accessor}
         about = vault.request("POST", "auth/token/lookup-accessor", body, token=root).data
         if accessor != own and about.get("policies") == ["root"]:
             _ask(site, "POST", "auth/token/revoke-accessor", body, root)
+            ended.append(str(accessor))
+    return ended
 
 
 def _ask(site: Site, method: str, path: str, body: dict[str, Any], token: str) -> dict[str, Any]:
@@ -153,13 +162,17 @@ def _rules(objects: Mapping[str, Object]) -> str:
 def compare(site: Site, objects: Mapping[str, Object], shares: Sequence[str]) -> dict[str, Any]:
     """Read everything on record in production and say what is not the same.
 
-    :returns: ``faults`` in words, and how much of what sort was compared.
+    :returns: ``faults`` in words, how much of what sort was compared, and the accessors of root
+        tokens that were alive and had been ``forgotten``.
     """
     if not site.inputs.fingerprint_key:
         raise PhoenixError("no key to make fingerprints with")
     key = site.inputs.fingerprint_key.encode()
     looks = {"policy": _policy, "approle": _approle, "secret": _secret}
-    with reader(site, objects, shares) as token, ThreadPoolExecutor(_WORKERS) as pool:
+    with (
+        reader(site, objects, shares) as (token, forgotten),
+        ThreadPoolExecutor(_WORKERS) as pool,
+    ):
         look = _Look(site, token, key)
         found = list(
             pool.map(
@@ -174,7 +187,7 @@ def compare(site: Site, objects: Mapping[str, Object], shares: Sequence[str]) ->
         counted[_kind(entry)] += 1
         counted["version"] += len(entry.get("versions") or ())
         faults += [f"{name}: {fault}" for fault in said]
-    return {"faults": faults, "compared": counted}
+    return {"faults": faults, "compared": counted, "forgotten": forgotten}
 
 
 def _kind(entry: Object) -> str:

@@ -183,3 +183,13 @@ def test_shapes_are_found_in_files_and_told_from_longer_words(tmp_path: Path) ->
     assert store.shares == other.shares == 1
     assert set(store.tokens.values()) == set(other.tokens.values()) == {ROOT, OTHER}
     assert store.root_files == other.root_files == [str(tmp_path / "c")]
+
+
+def test_a_root_token_that_this_run_has_revoked_itself_is_a_fault(proven: Any) -> None:
+    seen = {"faults": [], "compared": {}, "forgotten": []}
+    proven.stage.site.inputs.observed["migrated"] = seen
+    assert proven()["status"] == "pass"
+    seen["forgotten"] = ["acc-9"]
+    result = proven()
+    assert result["status"] == "fail"
+    assert "a root token was alive, forgotten, until this run revoked it: acc-9" in result["reason"]
