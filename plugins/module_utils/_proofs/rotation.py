@@ -207,9 +207,8 @@ class _Rotation:
         self._harmless("after a rotation")
         if self.record.faults:
             return  # what is in use still is good, and stays in use
-        if last:
-            for pair in self.pairs:
-                self._set_apart(pair)
+        for pair in self.pairs:  # after each, since what follows may break off
+            self._set_apart(pair)
         begun = time.monotonic()
         for name in self.services:
             _restart(f"tamshai-agent@{name}.service")

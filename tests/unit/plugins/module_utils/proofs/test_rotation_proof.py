@@ -195,6 +195,16 @@ def test_what_is_broken_is_seen_and_the_login_in_use_stays_good(
     assert held == {"POSTGRES_USER": used, "POSTGRES_PASSWORD": world.passwords[used]}
 
 
+def test_a_pair_that_was_rotated_once_keeps_its_turns(world: World) -> None:
+    # The one that was older had the shorter period: in use now, it would be replaced first.
+    world.reloads = False
+    world.periods = {A: 27 * DAY * 3 // 4, B: 27 * DAY}
+    seen = rotation.observe(world.stage.site)
+    assert [row["rotated"] for row in seen["evidence"]["turns"]] == [A]
+    due = {name: world.rotated[name] + dt.timedelta(seconds=world.periods[name]) for name in (A, B)}
+    assert due[B] < due[A]
+
+
 def test_an_estate_of_single_logins_has_nothing_to_see(world: World) -> None:
     world.stage.estate["logins"] = [world.stage.estate["logins"][0]]
     assert judge(world) == ("not run", "no two database logins take turns in this estate")
