@@ -19,7 +19,8 @@ __all__ = ["declared", "problems", "shown", "start_needs", "url_variable"]
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE")
 _POSTGRES_ROLES = frozenset(
-    {"postgres", "public", "none", "vault_rotator", "vault_rotation_owner", "session_user"}
+    {"postgres", "public", "none", "session_user"}
+    | {"vault_rotator", "vault_rotation_owner", "healthcheck"}
 )
 _HOST_PORTS = frozenset({22, 80, 443})
 _NO_SERVICES = "declare at least one service"

@@ -137,6 +137,11 @@ def test_the_default_estate_is_sound() -> None:
             id="the owner as login",
         ),
         pytest.param(
+            changed("mcp-hr", databases=[{"name": "tamshai_hr", "login": "healthcheck"}]),
+            'estate_services[3].databases[0].login: "healthcheck" is reserved',
+            id="the healthcheck as login",
+        ),
+        pytest.param(
             changed("mcp-hr", databases=[{"name": "tamshai_hr", "login": "postgres"}]),
             'estate_services[3].databases[0].login: "postgres" is reserved',
             id="the superuser as login",
