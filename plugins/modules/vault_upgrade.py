@@ -164,7 +164,7 @@ downgrade:
   sample: false
 sealed:
   description: Whether the server is sealed now.
-  returned: if RV(step=begin) and it runs
+  returned: if O(state=planned), RV(step) is not V(none), and it runs
   type: bool
   sample: false
 shares_needed:
@@ -198,6 +198,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import Pho
 from ansible_collections.tamshai.phoenix.plugins.module_utils._files import read_bytes_or_none
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
     VaultClient,
     client_from,
@@ -239,7 +240,8 @@ class Upgrade:
     def planned(self) -> Result:
         """Which step is next."""
         if self.journal is not None:
-            return Result(Plan(), **self._about(self._step(self.journal), self.journal))
+            about = self._about(self._step(self.journal), self.journal)
+            return Result(Plan(), **about, **self._lock())
         image = self.container.image() or self._recorded()
         if image in ("", self.options["image"]) or not self.kept.holds_data():
             return Result(Plan(), **NONE)
@@ -256,8 +258,7 @@ class Upgrade:
         return Result(
             Plan(),
             **self._about("begin", journal),
-            sealed=bool(status.get("sealed")),
-            shares_needed=0 if status.get("recovery_seal") else int(status.get("t") or 0),
+            **_lock(status),
         )
 
     def begun(self) -> Result:
@@ -332,6 +333,16 @@ class Upgrade:
             {"begun": "begin", "kept": "forward"}.get(journal.state, "back") if wanted else "back"
         )
 
+    def _lock(self) -> dict[str, Any]:
+        """Of the server that a killed run has left, if it runs."""
+        if not self.container.running():
+            return {}
+        try:
+            status = self.client.seal_status()
+        except errors.UnreachableError:
+            return {}
+        return _lock(status) if status.get("initialized") else {}
+
     def _new_journal(self, image: str, version: str) -> Journal:
         try:
             new = self.container.version(self.options["image"], self.options["binary"])
@@ -374,6 +385,13 @@ class Upgrade:
     def _recorded(self) -> str:
         record = self.options["image_record"]
         return (read_bytes_or_none(record) or b"").decode().strip() if record else ""
+
+
+def _lock(status: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "sealed": bool(status.get("sealed")),
+        "shares_needed": 0 if status.get("recovery_seal") else int(status.get("t") or 0),
+    }
 
 
 def _downgrade(journal: Journal) -> bool:

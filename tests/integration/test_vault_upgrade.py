@@ -84,8 +84,12 @@ def test_there(dock: Dock) -> None:
     assert made["diff"]["after"] == predicted["diff"]["after"]
     assert made["unseen"] == []
     assert upgrade(dock, "planned")["step"] == "forward"
+    assert "sealed" not in upgrade(dock, "planned")
     assert upgrade(dock, "begun")["changed"] is False
     forward(dock)
+    # A run that is cut off here leaves a server that serves, and would be closed by the way back.
+    cut_off = upgrade(dock, "planned")
+    assert (cut_off["step"], cut_off["sealed"], cut_off["shares_needed"]) == ("forward", False, 1)
     proven = upgrade(dock, "proven")
     assert not proven.get("failed"), proven
     assert proven["compared"] >= 10
