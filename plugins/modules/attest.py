@@ -109,6 +109,13 @@ options:
       - Any other that exists is a fault.
     type: dict
     default: {}
+  staff:
+    description:
+      - >-
+        The declared texts of the policies C(operator) and C(host), by name. Those that are left out
+        are not compared.
+    type: dict
+    default: {}
   operator_certificate:
     description:
       - The operator's client certificate in PEM, for a login and for the operator's own hops.
@@ -326,6 +333,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "renewed_since": {"type": "str", "default": ""},
     "allow": {"type": "list", "elements": "dict", "default": []},
     "others": {"type": "dict", "default": {}},
+    "staff": {"type": "dict", "default": {}},
     "operator_certificate": {"type": "str"},
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
@@ -355,6 +363,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         renewed_since=params["renewed_since"],
         allow=params["allow"],
         others=params["others"],
+        staff={name: str(text) for name, text in params["staff"].items()},
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
         credential_limit=seconds(params["credential_limit"]),

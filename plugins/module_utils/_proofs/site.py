@@ -57,6 +57,7 @@ class Inputs:
     :arg renewed_since: When new certificates were last asked for, RFC 3339; empty for never.
     :arg allow: What database logins may do, as module pg_privileges takes it.
     :arg others: Names of ``policies`` and ``approles`` that are declared besides the estate's.
+    :arg staff: Texts of the policies of those who are no services, by name.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
     :arg credential_limit: Seconds that a credential may live.
@@ -74,6 +75,7 @@ class Inputs:
     renewed_since: str = ""
     allow: list[dict[str, Json]] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
+    staff: dict[str, str] = field(default_factory=dict)
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
     credential_limit: float = 30 * 86400.0

@@ -84,6 +84,23 @@ def test_settings_that_are_missing_or_too_many(stage: Any) -> None:
     ]
 
 
+def test_the_policies_of_operator_and_host(restaged: Callable[..., Any]) -> None:
+    texts = {"operator": "# may reconcile", "host": "# may ask for wraps"}
+    stage = restaged(staff=texts)
+    stage.vault.policies.update(texts)
+    result = stage.prove("H1.a")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["texts_compared"] == ["host", "operator"]
+    stage.vault.policies["operator"] += " and more"
+    del stage.vault.policies["host"]
+    status, reason = told(stage.prove("H1.a"))
+    assert status == "fail"
+    assert reason.split("; ", 1) == [
+        "policy host does not exist",
+        "policy operator is not the text of this release; run vault_operator.yml",
+    ]
+
+
 def test_what_is_declared_besides_the_estate_is_no_stranger(restaged: Callable[..., Any]) -> None:
     stage = restaged(others={"policies": ["auditors"], "approles": ["collector"]})
     stage.vault.policies["auditors"] = "x"
