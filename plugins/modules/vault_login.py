@@ -99,8 +99,8 @@ reason:
   type: str
   sample: ""
 state:
-  description: V(ready), or with O(not_ready=report) V(sealed), V(uninitialised), V(standby) or
-    V(unreachable).
+  description: V(ready), or with O(not_ready=report) V(sealed), V(uninitialised), V(standby),
+    V(unreachable), or V(refused), where the server does not let the certificate in.
   returned: success
   type: str
   sample: ready
@@ -125,7 +125,9 @@ NOT_READY = (
     errors.UnreachableError,
     errors.RefusedError,
     errors.NoRouteError,
+    errors.TlsClientCertificateError,
 )
+_REFUSED = (errors.RefusedError, errors.NoRouteError, errors.TlsClientCertificateError)
 
 
 def work(module: AnsibleModule) -> Result:
@@ -137,7 +139,7 @@ def work(module: AnsibleModule) -> Result:
         except NOT_READY as error:
             if module.params["not_ready"] == "fail":
                 raise
-            refused = isinstance(error, (errors.RefusedError, errors.NoRouteError))
+            refused = isinstance(error, _REFUSED)
             state, reason = ("refused" if refused else error.kind), error.message
         return Result(
             Plan(),

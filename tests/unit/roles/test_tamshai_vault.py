@@ -146,3 +146,12 @@ def test_without_a_log_there_is_nothing_to_do(audit: Audit, running: bool) -> No
     done = audit.rotate()
     assert (done.returncode, done.stderr) == (0, "")
     assert audit.names() == []
+
+
+def test_data_that_nobody_can_open_are_put_aside_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "data" / "raft").mkdir(parents=True)
+    for _again in range(2):  # the second time there is nothing to put aside
+        subprocess.run([PROGRAM, "aside", tmp_path], check=True)
+        assert not (tmp_path / "data").exists()
+        (kept,) = tmp_path.glob("data.lost-*Z")
+        assert (kept / "raft").is_dir()
