@@ -451,6 +451,19 @@ class TestOtherContent:
         assert (root.read("auth/approle/role/yield/role-id") or {})["role_id"] == "yield-role-id"
         assert move(old, new, clash="refuse", **given)["changed"] is False
 
+    def test_is_not_given_up_for_what_the_source_has_no_more(
+        self, old: DevServer, new: OpenBao, root: VaultClient
+    ) -> None:
+        self.prepared(old, new, root, "gone")
+        given = Wishes(mounts=[Scope("two-gone", "two-gone")], policies=False, approles=False)
+        with VaultClient(Connection(url=old.url, token=old.token)) as source:
+            migration = Migration(source, root, given, Marks(b"k"), "replace")
+            migration.survey()
+            old.request("DELETE", "two-gone/metadata/x")
+            with pytest.raises(PhoenixError, match="has changed at the source meanwhile"):
+                migration.carry_out()
+        assert (root.read("two-gone/data/x") or {})["data"] == {"a": "production's own"}
+
     def test_a_mount_of_another_kind_is_never_replaced(
         self, old: DevServer, new: OpenBao, root: VaultClient
     ) -> None:

@@ -174,8 +174,14 @@ class Copy:
         where = f"{self.target.mount}/{self.path}"
         self.target.client.call("POST", where, payload=dumps(data).encode())
 
-    def forget(self) -> None:
-        """Delete all versions of a secret, and what is known about it."""
+    def forget(self, steps: Sequence[Step]) -> None:
+        """Delete all versions of a secret, and what is known about it, to make room for others.
+
+        :arg steps: What is going to be written. It has to be there still, or nothing is deleted.
+        """
+        for step in steps:
+            if isinstance(step, Write) and step.mark:
+                self.source.data(self.path, step.version, step.mark)
         self.target.client.delete(self._at("metadata"))
 
     def tell(self, steps: Sequence[Step], revision: int, named: bool) -> None:

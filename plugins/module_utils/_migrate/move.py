@@ -317,7 +317,7 @@ class Migration:
 
         def act() -> None:
             if verdict == "replaced":
-                copy.forget()
+                copy.forget(told.steps)
             copy.tell(told.steps, revision, named)
 
         self.ledger.items.append(
