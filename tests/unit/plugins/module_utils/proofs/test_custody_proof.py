@@ -172,6 +172,12 @@ def test_the_lookup_counts_and_decrypts_nothing(
     }
 
 
+def test_the_collection_itself_is_no_store_of_shares() -> None:
+    """It may be on the host, where somebody runs it on the spot, and is newer than the estate."""
+    root = Path(stores.__file__).resolve().parents[3]
+    assert shapes.in_files([str(root / place) for place in ("plugins", "roles")], since=0) == []
+
+
 def test_shapes_are_found_in_files_and_told_from_longer_words(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(f"x={SHARE}\n{SHARE}ff\nthis.{ROOT[2:]}\nvars.{ROOT[2:]}.x\n")
     (tmp_path / "b").write_text(f"export T={ROOT}; U='{OTHER}'")
