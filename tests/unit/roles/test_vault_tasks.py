@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Conditions of the role that decide about a failure, and about going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment
+
+TASKS = Path(__file__).parents[3] / "roles" / "vault" / "tasks"
+
+
+def conditions(file: str, keyword: str) -> dict[str, str]:
+    tasks = yaml.safe_load((TASKS / file).read_text(encoding="utf-8"))
+    return {task["name"]: task[keyword] for task in tasks if keyword in task}
+
+
+def true(condition: str, **variables: Any) -> bool:
+    jinja = Environment(autoescape=False)  # noqa: S701 - nothing is rendered for a browser
+    jinja.tests["failed"] = lambda result: bool(result.get("failed"))
+    return bool(jinja.compile_expression(condition)(**variables))
+
+
+@pytest.mark.parametrize(
+    ("root", "error", "fails"),
+    [
+        ({"token": "s.x"}, "token_expired", False),
+        ({"token": "s.x"}, "forbidden", True),
+        ({"shares": ["a"]}, "token_expired", True),
+        ({"shares": ["a"]}, "", False),
+    ],
+)
+def test_only_a_bootstrap_may_find_its_root_token_gone(
+    root: dict[str, Any], error: str, fails: bool
+) -> None:
+    (condition,) = conditions("identity.yml", "failed_when").values()
+    result = {"failed": bool(error), "vault_error": error}
+    assert true(condition, __vault_root=root, __vault_configured=result) is fails
+
+
+@pytest.mark.parametrize(("seal", "fails"), [("shamir", True), ("static", False), ("", False)])
+def test_the_glass_is_not_broken_while_the_seal_is_to_change(seal: str, fails: bool) -> None:
+    condition = conditions("break_glass.yml", "when")["Refuse to change its seal on the way"]
+    assert true(condition, __vault_collected={"seal": seal}, vault_seal="static") is fails
