@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -102,10 +103,22 @@ class Sealed:
         eventually(self.server._active, "an active server")
         return self.has_its_data()
 
+    def copy(self) -> None:
+        """Of the data of a server that is stopped."""
+        shutil.rmtree(self.server.folder / "copy", ignore_errors=True)
+        shutil.copytree(self.server.folder / "data", self.server.folder / "copy")
+
+    def put_back(self) -> None:
+        self.server.stop()
+        shutil.rmtree(self.server.folder / "data")
+        shutil.copytree(self.server.folder / "copy", self.server.folder / "data")
+        self.server.start()
+
     def migrate(self, seal: str, former: str) -> dict[str, Any]:
         """All that the role does, without a break."""
         self.declare(seal, former)
         self.server.restart()
+        assert self.look()["migration"] is True
         given = self.give(self.server.shares, migrate=True)
         self.declare(seal)
         return given
@@ -218,8 +231,10 @@ def test_the_server_is_killed_while_it_changes(sealed: Sealed) -> None:
     shares = sealed.server.shares
     ways = [("static", "shamir", 0.0), ("shamir", "static", 0.02), ("static", "shamir", 0.03)]
     for seal, former, delay in ways:
+        sealed.server.stop()
+        sealed.copy()
         sealed.declare(seal, former)
-        sealed.server.restart()
+        sealed.server.start()
         # Killed with one share given: it has forgotten that share.
         sealed.give(shares[:1], migrate=True, allow_partial=True)
         sealed.server.restart()
@@ -232,14 +247,33 @@ def test_the_server_is_killed_while_it_changes(sealed: Sealed) -> None:
         time.sleep(delay)
         sealed.server.restart()
         if sealed.look()["migration"]:
-            given = sealed.give(shares, migrate=True)
-            assert given.get("sealed") is False, (given, seal, delay)
+            # Between a new root key and its copy under the new seal the server loses itself: then
+            # the copy is put back, and it is begun anew.
+            if "failed" in sealed.give(shares, migrate=True):
+                found = sealed.look()
+                assert (found["sealed"], found["migration"]) == (True, True)
+                sealed.put_back()
+                assert sealed.give(shares, migrate=True)["sealed"] is False
         elif seal == "shamir":
             assert sealed.give(shares)["sealed"] is False
         eventually(sealed.server._active, "an active server")
         found = sealed.look()
         assert (found["type"], found["migration"], found["sealed"]) == (seal, False, False)
         assert sealed.has_its_data()
+
+
+def test_a_copy_that_is_put_back_is_as_it_was(sealed: Sealed) -> None:
+    sealed.declare("shamir")
+    sealed.begin()
+    sealed.server.stop()
+    sealed.copy()
+    sealed.migrate("static", "shamir")
+    assert sealed.look()["type"] == "static"
+    sealed.declare("static", "shamir")
+    sealed.put_back()
+    assert sealed.look()["migration"] is True
+    assert sealed.give(sealed.server.shares, migrate=True)["sealed"] is False
+    assert sealed.has_its_data()
 
 
 def test_a_change_that_was_begun_is_taken_back(sealed: Sealed) -> None:
