@@ -153,7 +153,8 @@ options:
       - V(refuse) fails before anything is written, and names all of them.
       - V(keep) leaves the target's, and says so.
       - V(replace) puts the source's in its place. Of a secret, all versions that the target has are
-        gone then. A policy that the caller's own token stands on is not replaced.
+        gone then. A policy that the caller's own token stands on is not replaced, with
+        O(root_shares) as well.
     type: str
     choices: [refuse, keep, replace]
     default: refuse

@@ -858,6 +858,20 @@ def moved(old: DevServer, new: OpenBao, admin: str) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.parametrize("by_root", [False, True])
+def test_what_the_caller_stands_on_is_not_replaced(
+    old: DevServer, new: OpenBao, admin: str, root: VaultClient, by_root: bool
+) -> None:
+    before = root.read("sys/policies/acl/admin")
+    old.request("PUT", "sys/policies/acl/admin", {"policy": "# of the old estate\n"})
+    given: dict[str, Any] = {"exclude_policies": ["[!a]*"], "approles": False, "clash": "replace"}
+    result = move(old, new, **given, **({"root_shares": new.shares} if by_root else {}))
+    assert result["failed"] is True
+    assert {c["name"]: c["why"] for c in result["clashes"]}["admin"] == "the caller's own"
+    assert root.read("sys/policies/acl/admin") == before
+    old.request("DELETE", "sys/policies/acl/admin")
+
+
 class TestProof:
     def faults(self, new: OpenBao, record: dict[str, Any]) -> list[str]:
         found = compare(Stage(new, record), record, new.shares)

@@ -53,7 +53,7 @@ class Policies:
         listed = self.source.keys("sys/policies/acl")
         names = chosen([n for n in listed if n not in kind.built_in], self.exclude)
         there = set(self.target.keys("sys/policies/acl"))
-        own = self._own()
+        own = self.target.policies()
         texts = self.source.map(lambda name: kind.read(self.source, name, {}), names)
         actual = self.target.map(
             lambda name: kind.read(self.target, name, {}) if name in there else None, names
@@ -62,11 +62,6 @@ class Policies:
             if here is not None:
                 self._decide(ledger, kind, name, str(here["text"]), now, name in own)
         self._built_in(ledger, sorted(there & set(listed) & (kind.built_in - {"root"})))
-
-    def _own(self) -> set[str]:
-        """Policies that the caller's own token stands on."""
-        token = self.target.read("auth/token/lookup-self") or {}
-        return {*(token.get("policies") or []), *(token.get("identity_policies") or [])}
 
     def _built_in(self, ledger: Ledger, names: Sequence[str]) -> None:
         kind = kinds.Policies()

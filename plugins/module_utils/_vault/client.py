@@ -211,6 +211,16 @@ class VaultClient:
     def url(self) -> str:
         return self.connection.url
 
+    def policies(self) -> set[str]:
+        """Policies that the caller stands on, those of the token below root included."""
+        found: set[str] = set()
+        for token in (self.token, self._below_root):
+            if token is not None:
+                headers = {"X-Vault-Token": token} if token else {}
+                about = self.call("GET", "auth/token/lookup-self", headers=headers).data
+                found |= {*(about.get("policies") or []), *(about.get("identity_policies") or [])}
+        return found
+
     @property
     def token_is_new(self) -> bool:
         """Whether the token was made for this client, so that nothing older knows it."""
