@@ -81,3 +81,15 @@ def test_only_while_the_listener_says_so(server: OpenBao) -> None:
     restart(server, OPEN, "")
     assert "both ways are switched off" in renew(server)["msg"]
     assert login(server) == "ready"
+
+
+def test_a_certificate_that_the_listener_does_not_trust_is_refused_in_words(
+    server: OpenBao, tmp_path: Path
+) -> None:
+    # As after a change of the root: it trusts the new one only when it is started again.
+    Authority().bundle(tmp_path / "stranger", "admin")
+    place = tmp_path / "stranger" / "current"
+    at = server.arguments(client_cert=str(place / "tls.crt"), client_key=str(place / "tls.key"))
+    told = run_module(vault_login, **at, auth_role="operator", not_ready="report")
+    assert told["state"] == "refused"
+    assert "wants a client certificate and refuses what it got" in told["reason"]
