@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import http.client
 import itertools
@@ -52,6 +53,8 @@ HELD = {
     "a standby answers, old state": "test_vault_failures.py test_it_sees_what_it_wrote",
     "a standby answers, no active node": "test_vault_failures.py "
     "test_a_standby_whose_active_node_is_gone",
+    "a standby answers, another becomes active": "test_vault_failures.py "
+    "test_another_node_takes_over_in_the_middle",
     "429 and 5xx by the dozen": "test_vault_client.py "
     "test_a_dozen_failures_in_a_row_of_requests_are_survived",
     "429 and 5xx in a whole run": "test_vault_modules.py test_a_storm_of_failures",
@@ -119,23 +122,27 @@ def write(server: OpenBao, secrets: list[dict[str, Any]], **more: Any) -> dict[s
     return run_module(vault_kv, **at, mount="kv", secrets=secrets)
 
 
-@pytest.fixture(scope="module")
-def standby(server: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    """A second node of the server's cluster."""
-    folder = tmp_path_factory.mktemp("standby") / "server"
-    with running(folder, server.authority, audit="stdout", joins=server) as made:
+@contextlib.contextmanager
+def joined(server: OpenBao, folder: Path, node: str) -> Iterator[OpenBao]:
+    """Another node of the server's cluster, standing by."""
+    with running(folder, server.authority, audit="stdout", joins=server, node=node) as made:
         made.root_token, made.shares = server.root_token, server.shares
         with made.client() as client:
             eventually(lambda: client.seal_status()["initialized"], "a node that has joined")
             share = {"key": server.shares[0]}
             client.call("PUT", "sys/unseal", body=share, authenticated=False)
+            eventually(lambda: health(client) == 429, "a standby", 30)
+        yield made
 
-            def stands_by() -> bool:
-                accept = range(400, 600)
-                health = client.call("GET", "sys/health", accept=accept, authenticated=False)
-                return health.status == 429
 
-            eventually(stands_by, "a standby", 30)
+def health(client: VaultClient) -> int:
+    accept = range(400, 600)
+    return client.call("GET", "sys/health", accept=accept, authenticated=False).status
+
+
+@pytest.fixture(scope="module")
+def standby(server: OpenBao, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    with joined(server, tmp_path_factory.mktemp("standby") / "server", "n2") as made:
         yield made
 
 
@@ -304,9 +311,9 @@ def test_a_disk_full_under_the_audit_file(tmp_path: Path) -> None:
         assert configure(server, **declared)["changed"] is False
 
 
-def test_two_that_make_the_same_secret(server: OpenBao, root: VaultClient) -> None:
-    """Whoever is second takes what the first has made."""
-    secrets = [{"path": f"both/{n}", "generate": [{"key": "MADE"}]} for n in range(30)]
+def test_two_that_make_the_same_secret(server: OpenBao, root: VaultClient, proxy: Proxy) -> None:
+    """Whoever is second takes what the first has made, even if he had found nothing there."""
+    secrets = [{"path": f"both/{n}", "generate": [{"key": "MADE"}]} for n in range(20)]
     program = (
         f"import json, sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
         "import conftest\n"
@@ -314,30 +321,23 @@ def test_two_that_make_the_same_secret(server: OpenBao, root: VaultClient) -> No
         "from ansible_collections.tamshai.phoenix.plugins.modules import vault_kv\n"
         "with patch_module_args(json.load(sys.stdin)): vault_kv.main()\n"
     )
-    arguments = {
-        **server.arguments(token=server.root_token),
-        "mount": "kv",
-        "secrets": secrets,
-    }
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _number in range(2)
-    ]
-    threads = []
-    outputs: list[bytes] = []
-    for process in both:
-        given = json.dumps(arguments).encode()
-        thread = threading.Thread(
-            target=lambda p=process, g=given: outputs.append(p.communicate(g, timeout=60)[0])
-        )
-        thread.start()
-        threads.append(thread)
-    for thread in threads:
-        thread.join()
-    results = [json.loads(output) for output in outputs]
-    assert not any(result.get("failed") for result in results), results
+    at = server.arguments(token=server.root_token)
+    given = json.dumps({**at, "mount": "kv", "secrets": secrets}).encode()
+    first: list[dict[str, Any]] = []
+
+    def overtake(handler: Any) -> bool:
+        """Another run does all of it, before the first write of this one arrives."""
+        writes = handler.command in ("POST", "PUT", "PATCH") and "/kv/data/" in handler.path
+        if writes and not first:
+            command = [sys.executable, "-c", program]
+            done = subprocess.run(command, input=given, capture_output=True, timeout=60, check=True)
+            first.append(json.loads(done.stdout))
+        return False
+
+    proxy.faults = [overtake]
+    second = write(server, secrets, url=proxy.url)
+    assert first[0]["changed"] is True
+    assert not second.get("failed"), second
     for entry in secrets:
         about = root.read(f"kv/metadata/{entry['path']}") or {}
         assert about["current_version"] == 1, entry
@@ -456,3 +456,30 @@ def test_five_thousand_roles(server: OpenBao, root: VaultClient, proxy: Proxy) -
     assert len(lists) <= 2
     assert len(proxy.seen) < 50
     assert len(root.keys("auth/many/role")) == 5000
+
+
+def test_another_node_takes_over_in_the_middle(
+    server: OpenBao, standby: OpenBao, tmp_path: Path
+) -> None:
+    """The last test here: afterwards another node than ``server`` is the active one."""
+    roles = [{"name": f"over-{n}", "token_ttl": 60} for n in range(400)]
+    with joined(server, tmp_path / "third", "n3") as third:
+        with server.client() as client:
+            # A node has to have been well for ten seconds before it may vote, if nothing is said.
+            path = "sys/storage/raft/autopilot/configuration"
+            client.write(path, {"server_stabilization_time": "1s"})
+
+            def voters() -> bool:
+                found = client.read("sys/storage/raft/configuration") or {}
+                return sum(node["voter"] for node in found["config"]["servers"]) == 3
+
+            eventually(voters, "three nodes that vote", 40)
+        killer = threading.Timer(0.4, server.stop)
+        killer.start()
+        try:
+            result = configure(standby, approles=roles, wait=60)
+        finally:
+            killer.join()
+        assert result.get("counts") == {"created": 400}, result
+        assert configure(third, approles=roles)["changed"] is False
+        assert configure(standby, approles=roles)["changed"] is False
