@@ -92,7 +92,10 @@ def names(tarball: Path) -> set[str]:
 
 def test_nothing_unexpected_ships(names: set[str]) -> None:
     assert {name.split("/")[0] for name in names} <= SHIPPED
-    assert {name.split("/")[1] for name in names if name.startswith("inventory/")} == {"example"}
+    assert {name.split("/")[1] for name in names if name.startswith("inventory/")} == {
+        "awx",
+        "example",
+    }
 
 
 def test_what_is_needed_ships(names: set[str]) -> None:
