@@ -90,6 +90,15 @@ def variables() -> set[str]:
     return names
 
 
+def settings_of_the_server() -> set[str]:
+    """What a role writes into the server's configuration, or checks there."""
+    sources = [*REPO.glob("roles/vault/templates/*"), *REPO.glob("roles/vault/vars/*.yml")]
+    sources += [*REPO.glob("roles/vault/defaults/*.yml"), *REPO.glob("roles/vault/meta/*.yml")]
+    sources += REPO.glob("plugins/module_utils/_vault/seal*.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    return set(re.findall(r"\b[a-z]+(?:_[a-z0-9]+)+\b", text))
+
+
 def calls(guide: Path) -> list[str]:
     """Every ``ansible-playbook`` command line, in blocks and in sentences."""
     found = [line for line in commands(guide) if line.startswith("ansible-playbook ")]
@@ -127,6 +136,7 @@ class TestWords:
         known = variables() | OF_THE_GUIDE
         things = {path.stem for path in (REPO / "plugins" / "modules").glob("*.py")}
         things |= {path.stem for path in (REPO / "playbooks").glob("*.yml")} | LOGINS
+        things |= settings_of_the_server()
         named = {text for text in literals(guide) if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", text)}
         assert named - known - things == set()
         given = {
