@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.bao_dev import DevServer, dev_server
 from fixtures.openbao import OpenBao, bao, run_module, running
-from fixtures.reference_services import eventually
+from fixtures.reference_services import Authority, eventually, free_port
 
 from ansible_collections.tamshai.phoenix.plugins.filter.vault_seal_config import vault_seal_config
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.seals import KINDS
@@ -355,6 +355,35 @@ def test_the_server_reads_the_stanza_of_a_cloud(kind: str, tmp_path: Path) -> No
     said = diagnose(config["hcl"], tmp_path)
     assert f'"{kind}": error while validating the command path' in said
     assert f"unknown wrapper: {kind}" in diagnose(f'seal "{kind}" {{\n}}', tmp_path)
+
+
+def test_the_server_reads_the_stanza_of_a_key_server(tmp_path: Path) -> None:
+    bundle = Authority().bundle(tmp_path / "bundle", "kmip") / "current"
+    config = vault_seal_config(
+        {
+            "seal": "kmip",
+            "former": "",
+            "options": {"kmip": {"endpoint": f"127.0.0.1:{free_port()}", "kms_key_id": "k"}},
+            "secrets": {
+                "kmip": {
+                    "client_cert": (bundle / "tls.crt").read_text(),
+                    "client_key": (bundle / "tls.key").read_text(),
+                    "ca_cert": (bundle / "ca.crt").read_text(),
+                }
+            },
+            "plugins": {},
+            "product": "openbao",
+            "egress": True,
+            "folder": str(tmp_path),
+            "place": str(tmp_path),
+        }
+    )
+    for file in config["secrets"]:
+        Path(file["path"]).write_text(file["secret_content"])
+    # Its certificate, key and authority are taken from their files, and it gets as far as calling.
+    assert "connection refused" in diagnose(config["hcl"], tmp_path)
+    (tmp_path / "seal.kmip.client_key").write_text("not a key")
+    assert "failed to find any PEM data" in diagnose(config["hcl"], tmp_path)
 
 
 def test_the_server_takes_any_option_which_is_why_we_check_them(
