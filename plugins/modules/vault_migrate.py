@@ -123,6 +123,13 @@ options:
         type: list
         elements: str
         default: []
+  exclude_secrets:
+    description:
+      - Secrets and folders of the target that are left alone, by mount and path; they are not read
+        either.
+    type: list
+    elements: str
+    default: []
   policies:
     description: Whether policies are moved; built-in ones never are.
     type: bool
@@ -172,7 +179,7 @@ seealso:
 notes:
   - Mounts that the target does not have are made like those of the source. Those that it has keep
     their own tuning. The settings of a key-value engine of version 2 are taken over if it holds
-    nothing but what the source has.
+    nothing but what the source has; else they stay, and what differs is listed.
   - A version that the source has pruned, deleted or destroyed takes its number at the target by a
     placeholder, which is deleted or destroyed as well. To undelete it shows that it is one.
   - A secret that the target has written to since is left alone (V(ahead)).
@@ -382,6 +389,7 @@ def wishes_from(options: dict[str, Any]) -> Wishes:
         raise PhoenixError(f"named twice as a target: {', '.join(twice)}")
     return Wishes(
         mounts=scopes,
+        exclude_secrets=options["exclude_secrets"],
         policies=options["policies"],
         exclude_policies=options["exclude_policies"],
         approles=options["approles"],
@@ -445,6 +453,8 @@ def main() -> None:
     spec.update(
         source={"type": "dict", "required": True, "options": source_spec()},
         mounts={"type": "list", "elements": "dict", "default": [], "options": mount},
+        # By name no secret.
+        exclude_secrets={**names, "no_log": False},
         policies={"type": "bool", "default": True},
         exclude_policies=names,
         approles={"type": "bool", "default": True},

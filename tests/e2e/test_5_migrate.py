@@ -55,12 +55,14 @@ def old_server(estate: Any, *requests: tuple[str, str, Any]) -> None:
 
 def secrets(last: str) -> list[tuple[str, str, Any]]:
     return [
-        ("POST", f"sys/mounts/{TAG}", {"type": "kv", "options": {"version": "2"}}),
+        ("POST", "sys/mounts/tamshai", {"type": "kv", "options": {"version": "2"}}),
         *(
-            ("POST", f"{TAG}/data/apps/databases", {"data": {"password": f"{HOSTILE}{n}"}})
+            ("POST", f"tamshai/data/{TAG}/databases", {"data": {"password": f"{HOSTILE}{n}"}})
             for n in ("1", "2", last)
         ),
-        ("POST", f"{TAG}/delete/apps/databases", {"versions": [2]}),
+        ("POST", f"tamshai/delete/{TAG}/databases", {"versions": [2]}),
+        # One of the estate's own services: it stays as production has it.
+        ("POST", "tamshai/data/mcp-hr", {"data": {"password": "of the old estate"}}),
     ]
 
 
@@ -68,7 +70,7 @@ def migrate(estate: Any, **more: Any) -> Any:
     given = {
         "vault_migrate_source_url": "http://127.0.0.1:8201",
         "vault_migrate_source_token": TOKEN,
-        "vault_migrate_mounts": [{"source": TAG}],
+        "vault_migrate_mounts": [{"source": "tamshai"}],
         **more,
     }
     made = estate.play("vault_migrate", "-e", json.dumps(given))
@@ -128,17 +130,7 @@ def test_another_version_and_another_policy_are_seen_by_it_alone(estate: Any, mo
     estate.vault("PUT", f"sys/policies/acl/{TAG}", {"policy": "# another"})
     broken = estate.broken("-e", "attest_by_shares=true")
     assert set(broken) == {"F2.e"}, broken
-    assert f"{TAG}/apps/databases: version 3 holds other data" in broken["F2.e"]
+    assert f"tamshai/{TAG}/databases: version 3 holds other data" in broken["F2.e"]
     assert f"policy {TAG}: its text is not the one that was moved" in broken["F2.e"]
-    # Production has gone its own way for good.
-    (estate.state / "state" / "vault" / "migrated.json").unlink()
     estate.vault("DELETE", f"sys/policies/acl/{TAG}")
     estate.vault("DELETE", f"auth/approle/role/{TAG}")
-
-
-def test_without_a_record_it_says_so(estate: Any) -> None:
-    found = estate.attest("-e", '{"attest_only": ["F2.e"]}')
-    assert (found["F2.e"]["status"], found["F2.e"]["reason"]) == (
-        "not run",
-        "nothing was migrated",
-    )

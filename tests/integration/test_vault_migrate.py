@@ -493,8 +493,11 @@ class TestOtherContent:
         put(old, "shared", "x", {"a": 1})
         root.write("shared/data/own", {"data": {"a": 1}})
         result = move(old, new, "shared", **NOTHING_ELSE)
-        assert [clash["kind"] for clash in result["clashes"]] == ["kv config"]
-        assert "delete_version_after, max_versions differ" in result["msg"]
+        told = [lost["why"] for lost in result["not_kept"] if lost["kind"] == "kv config"]
+        assert len(told) == 1
+        assert "delete_version_after is 0, not 7200, max_versions is 0, not 3" in told[0]
+        assert (root.read("shared/config") or {})["max_versions"] == 0
+        assert move(old, new, "shared", **NOTHING_ELSE)["changed"] is False
         # It holds nothing else any more: the settings are the source's from now on.
         root.delete("shared/metadata/own")
         assert verdicts(move(old, new, "shared", **NOTHING_ELSE))["kv config shared"] == "created"
@@ -517,6 +520,20 @@ def test_the_target_may_write_on_and_the_source_may_be_caught_up_with(
     assert found["secret life/source"] == "completed"
     assert found["secret life/target"] == "ahead"
     assert (root.read("life/data/target") or {})["data"] == {"a": "new"}
+
+
+def test_a_secret_that_is_left_alone_is_not_even_read(
+    old: DevServer, new: OpenBao, root: VaultClient
+) -> None:
+    for server in (old.request, lambda m, p, b: root.write(p, b, method=m)):
+        server("POST", "sys/mounts/spare", {"type": "kv", "options": {"version": "2"}})
+    put(old, "spare", "ours/a", {"a": 1})
+    put(old, "spare", "ours", {"a": 1})
+    put(old, "spare", "other", {"a": 1})
+    root.write("spare/data/ours", {"data": {"a": "another"}})
+    result = move(old, new, "spare", exclude_secrets=["spare/ours"], **NOTHING_ELSE)
+    assert [n for n in verdicts(result) if n.startswith("secret s")] == ["secret spare/other"]
+    assert new.audited("spare/data/ours")[-1]["request"]["operation"] != "read"
 
 
 def test_prefixes_exclusions_and_other_names(

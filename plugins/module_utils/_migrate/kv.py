@@ -36,7 +36,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import erro
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.exact import dumps
 
-__all__ = ["Copy", "Engine", "Scope", "settings_of"]
+__all__ = ["Copy", "Engine", "Scope", "below", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,19 @@ class Scope:
     exclude: tuple[str, ...] = ()
 
     def holds(self, path: str) -> bool:
-        wanted = not self.prefixes or any(_below(path, prefix) for prefix in self.prefixes)
-        return wanted and not any(_below(path, prefix) for prefix in self.exclude)
+        wanted = not self.prefixes or any(below(path, prefix) for prefix in self.prefixes)
+        return wanted and not any(below(path, prefix) for prefix in self.exclude)
 
     def leads(self, folder: str) -> bool:
         """Whether anything in a folder may be meant."""
-        if any(_below(folder, prefix) for prefix in self.exclude):
+        if any(below(folder, prefix) for prefix in self.exclude):
             return False
         return not self.prefixes or any(
-            _below(folder, prefix) or _below(prefix, folder) for prefix in self.prefixes
+            below(folder, prefix) or below(prefix, folder) for prefix in self.prefixes
         )
 
 
-def _below(path: str, prefix: str) -> bool:
+def below(path: str, prefix: str) -> bool:
     """Whether a path is a prefix, or lies in the folder of that name."""
     prefix = prefix.strip("/")
     return path.rstrip("/") == prefix or path.startswith(f"{prefix}/") or not prefix

@@ -23,6 +23,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._migrate.kv import
     Copy,
     Engine,
     Scope,
+    below,
     settings_of,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._migrate.ledger import (
@@ -60,10 +61,12 @@ class Wishes:
     """What is to be moved.
 
     :arg mounts: Key-value engines; all of the source, if empty.
+    :arg exclude_secrets: Secrets and folders of the target that are not even looked at.
     :arg approle_mounts: AppRole methods with their names at the target; all, if empty.
     """
 
     mounts: Sequence[Scope] = ()
+    exclude_secrets: Sequence[str] = ()
     policies: bool = True
     exclude_policies: Sequence[str] = ()
     approles: bool = True
@@ -211,7 +214,7 @@ class Migration:
         version = 2 if _engine_of(mount) == "kv 2" else 1
         source = Engine(self.source, scope.source, scope.target, version, self.marks)
         target = Engine(self.target, scope.target, scope.target, version, self.marks)
-        paths = source.paths(scope)
+        paths = [p for p in source.paths(scope) if not self._spared(f"{scope.target}/{p}")]
         present = set(target.paths()) if there is not None else set()
         if version == 1:
             self._singles(source, target, paths, present)
@@ -223,11 +226,14 @@ class Migration:
             if here is not None:
                 self._secret(Copy(source, target, path), here, now, config)
 
+    def _spared(self, name: str) -> bool:
+        return any(below(name, spared) for spared in self.wishes.exclude_secrets)
+
     def _config(self, source: Engine, target: Engine, exists: bool, foreign: bool) -> _Config:
         """Decide about the settings of a mount of version 2.
 
-        A mount that holds nothing but what the source has takes over the source's settings; where
-        it holds more, they would change what happens to that.
+        A mount that holds nothing but what the source has takes over the source's settings. Where
+        it holds more, they would change what happens to that; the secrets move all the same.
         """
         wanted = settings_of(self.source.read(f"{source.mount}/config") or {})
         answer = self.target.read(f"{target.mount}/config") if exists else None
@@ -238,9 +244,11 @@ class Migration:
             wanted["metadata_cas_required"] = False
         differing = sorted(name for name in wanted if wanted[name] != now[name])
         if differing and foreign:
-            why = f"{', '.join(differing)} differ, and it holds secrets that the source has not"
-            if self.ledger.clash("kv config", target.home, why) != REPLACE:
-                return _Config(now, now, known)
+            told = ", ".join(f"{name} is {now[name]}, not {wanted[name]}" for name in differing)
+            self.ledger.lose(
+                "kv config", target.home, f"stays as the target's other secrets need it: {told}"
+            )
+            return _Config(now, now, known)
         if differing:
             self._set_config(target, now, wanted, differing)
         return _Config(now, wanted, known)

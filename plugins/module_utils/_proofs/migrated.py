@@ -16,14 +16,12 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import PURPOSE, Site
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
-
-if TYPE_CHECKING:
-    from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
 __all__ = ["compare", "reader"]
 
@@ -56,6 +54,7 @@ def reader(
         "renewable": False,
         "explicit_max_ttl": _LIFETIME,
         "ttl": _LIFETIME,
+        "meta": {PURPOSE: "attest"},  # what it reads is in the audit log under that
     }
     with contextlib.ExitStack() as later:
         with contextlib.ExitStack() as soon:

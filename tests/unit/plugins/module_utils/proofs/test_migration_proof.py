@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.f2_e import moved
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import NotRunError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.h1_b import _allowed
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.migrated import _seconds
 
 RECORD = {"policy p": {"name": "p", "mark": "m"}, "secret s/x": {"mount": "s", "path": "x"}}
@@ -52,6 +53,14 @@ def test_what_could_not_be_read_does_not_pass() -> None:
 def test_what_was_not_compared_does_not_pass() -> None:
     seen = {"faults": [], "compared": {**COMPARED, "policy": 0}}
     assert moved(site(RECORD, {"migrated": seen})).faults == ["1 of 2 objects were compared"]
+
+
+def test_root_may_have_read_what_was_moved_and_nothing_else() -> None:
+    agents = [{"approle": "mcp-hr", "secrets": {"KEY": {"kv": "mcp-hr"}}}]
+    stage = SimpleNamespace(
+        inputs=SimpleNamespace(migrated=RECORD), estate={"agents": agents, "kv_mount": "s"}
+    )
+    assert _allowed(stage) == {"s/data/mcp-hr": {"AppRole mcp-hr"}, "s/data/x": {"root"}}
 
 
 @pytest.mark.parametrize(
