@@ -111,9 +111,11 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     }
     if options["secrets"]:
         passphrase = options["passphrase"] or ""
+        # What somebody has brought comes first. A directory that was restored from a backup, or
+        # whose shares were handed over by a run that was killed, holds some that open nothing.
         found["shares"] = [
-            *held_shares(custody, passphrase, manifest.threshold),
             *brought_shares(options["share_files"], options["share_environment"], passphrase),
+            *held_shares(custody, passphrase, manifest.threshold),
         ]
         found["root_token"] = custody.read_root_token(passphrase)
     return found

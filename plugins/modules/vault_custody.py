@@ -145,7 +145,7 @@ root_token_held:
   type: bool
   sample: false
 shares:
-  description: All held shares (as many as are needed if one is damaged), and all brought ones.
+  description: All brought shares, then all held ones (as many as are needed if one is damaged).
   returned: if O(secrets=true)
   type: list
   elements: str

@@ -139,6 +139,14 @@ class TestInitAndUnseal:
         assert none["missing"] == 3
         assert run_module(vault_unseal, **at, shares=[wrong, *good[1:]])["sealed"] is False
 
+    def test_shares_that_custodians_brought_after_those_that_they_replaced(
+        self, fresh: OpenBao
+    ) -> None:
+        at = fresh.arguments()
+        good = run_module(vault_init, **at, shares=5, threshold=3, plain=True)["unseal_shares"]
+        stale = [f"{number:02x}" * 33 for number in range(1, 6)]
+        assert run_module(vault_unseal, **at, shares=[*stale, *good[:3]])["sealed"] is False
+
     def test_shares_do_not_leave_in_clear_unasked(self, fresh: OpenBao) -> None:
         refused = run_module(vault_init, **fresh.arguments())
         assert "in clear" in refused["msg"]

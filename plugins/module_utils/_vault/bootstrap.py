@@ -33,7 +33,7 @@ __all__ = [
     "why_not_orphaned",
 ]
 
-MAX_COMBINATIONS = 40
+MAX_COMBINATIONS = 252  # ten shares, five of which open the server; seconds
 
 
 class WrongShareError(PhoenixError):

@@ -63,14 +63,14 @@ def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     assert act(place, "read")["state"] == "begun"
 
 
-def test_brought_shares_come_after_the_held_ones(tmp_path: Path) -> None:
+def test_brought_shares_come_before_the_held_ones(tmp_path: Path) -> None:
     place = tmp_path / "v"
     act(place, "begun")
     act(place, "held", root_token="r", **SECRETS)
     (tmp_path / "mine").write_text("share-3")
     files = [str(tmp_path / "mine")]
     found = act(place, "read", passphrase="pass", secrets=True, share_files=files)
-    assert found["shares"] == ["share-1", "share-2", "share-3"]
+    assert found["shares"] == ["share-3", "share-1", "share-2"]
 
 
 def test_all_held_shares_are_read_though_fewer_open_the_server(tmp_path: Path) -> None:
