@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import NAME
+
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 Act = Callable[[Any], object]
@@ -386,6 +388,29 @@ def test_a_broken_promise_is_seen_by_its_proof_alone(estate: Any, case: Breach) 
         case.repair(estate)
     assert set(broken) == {case.proof}, broken
     assert case.saying in broken[case.proof]
+
+
+def test_a_stolen_host_is_cut_off_within_a_minute_and_taken_back_in(estate: Any) -> None:
+    refused = estate.play("host_revoke")
+    assert refused.rc != 0, "without the host's name nothing happens"
+    assert "vault_settings_host_confirm" in refused.output
+    named = ("-e", f"vault_settings_host_confirm={NAME}")
+    begun = time.monotonic()
+    assert estate.play("host_revoke", *named).rc == 0
+    agents = "tamshai-agent@mcp-hr.service tamshai-agent@mcp-gateway.service"
+    # Two words for no: that of the revocation list, and that of the disabled identity.
+    journal = "journalctl -t tamshai-wrap -o cat --since=-2min | grep event=refused"
+    said = estate.sh(
+        f"systemctl restart --no-block {agents}; for i in $(seq 60); do"
+        f" {journal} >/dev/null && break; sleep 0.5; done; {journal} | tail -1"
+    )
+    assert "the host's login" in said
+    assert time.monotonic() - begun < 60
+    # Whoever runs everything, and does not know of it, does not let the host in.
+    estate.phoenix("--tags", "vault", "--skip-tags", "verify")
+    assert "active" not in estate.sh(f"systemctl is-active {agents}", check=False).split()
+    assert estate.play("host_admit", *named).rc == 0
+    assert estate.sh(f"systemctl is-active {agents}").split() == ["active", "active"]
 
 
 def test_all_is_well_again(estate: Any) -> None:
