@@ -80,6 +80,7 @@ files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._images.context import (
+    check_sources,
     write_context,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import (
@@ -95,6 +96,7 @@ def work(module: AnsibleModule) -> Result:
     files = [item["src"] for item in params["files"]]
     plan = Plan()
     plan.add("build context", params["path"], "create", None, {"files": files})
+    check_sources(params["source"], params["files"])
     if not module.check_mode:
         write_context(params["path"], params["dockerfile"], params["source"], params["files"])
     return Result(plan, files=files)

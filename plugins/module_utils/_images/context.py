@@ -15,7 +15,19 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._images.plan import files_below
 
-__all__ = ["write_context"]
+__all__ = ["check_sources", "write_context"]
+
+
+def check_sources(source: str | Path, files: Iterable[Mapping[str, Any]]) -> None:
+    """See to it that all files are there, before a folder is touched.
+
+    :raises PhoenixError: for those that do not exist or lie outside of the folder.
+    """
+    root = Path(source).resolve()
+    origins = {item["src"]: (root / item["src"]).resolve() for item in files}
+    missing = [src for src, at in origins.items() if not at.is_relative_to(root) or not at.exists()]
+    if missing:
+        raise PhoenixError(f"There is no {', '.join(missing)} in {root}.")
 
 
 def write_context(
@@ -28,6 +40,8 @@ def write_context(
         Modes of the source do not count: they depend on the umask of whoever checked it out.
     :raises PhoenixError: for a source that does not exist or lies outside of the folder.
     """
+    files = list(files)
+    check_sources(source, files)
     place = Path(folder)
     if place.exists():
         shutil.rmtree(place)
@@ -36,10 +50,7 @@ def write_context(
     (place / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     root = Path(source).resolve()
     for item in files:
-        origin = (root / item["src"]).resolve()
-        if not origin.is_relative_to(root) or not origin.exists():
-            raise PhoenixError(f"There is no {item['src']} in {root}.")
-        for file in files_below(origin):
+        for file in files_below((root / item["src"]).resolve()):
             target = place / "files" / file.relative_to(root)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)

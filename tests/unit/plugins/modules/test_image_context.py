@@ -53,7 +53,12 @@ def test_check_mode_predicts_and_writes_nothing(call: Call, tmp_path: Path) -> N
     assert not (tmp_path / "context").exists()
 
 
-def test_names_what_is_missing(call: Call) -> None:
-    result = call(files=[{"src": "gone"}])
+@pytest.mark.parametrize("check", [True, False])
+def test_names_all_that_is_missing_and_leaves_what_is_there(
+    call: Call, tmp_path: Path, check: bool
+) -> None:
+    call()
+    result = call(check=check, files=[{"src": "app.py"}, {"src": "gone"}, {"src": "../away"}])
     assert result["failed"] is True
-    assert "There is no gone in" in result["msg"]
+    assert "There is no gone, ../away in" in result["msg"]
+    assert (tmp_path / "context" / "files" / "app.py").is_file()
