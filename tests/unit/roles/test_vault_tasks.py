@@ -47,3 +47,13 @@ def test_only_a_bootstrap_may_find_its_root_token_gone(
 def test_the_glass_is_not_broken_while_the_seal_is_to_change(seal: str, fails: bool) -> None:
     condition = conditions("break_glass.yml", "when")["Refuse to change its seal on the way"]
     assert true(condition, __vault_collected={"seal": seal}, vault_seal="static") is fails
+
+
+@pytest.mark.parametrize(("has_data", "changes"), [(True, True), (False, False)])
+def test_a_host_that_was_built_anew_has_no_seal_to_change(has_data: bool, changes: bool) -> None:
+    """The control node knows the seal of the server that was there before."""
+    found = conditions("seal.yml", "when")
+    seen = {"reachable": False, "initialised": False, "migration": False, "type": ""}
+    known = {"vault_seal": "static", "__vault_custody": {"seal": "shamir"}}
+    for name in ("Change over to another seal", "Note what the shares are good for"):
+        assert true(found[name], __vault_seal=seen, __vault_has_data=has_data, **known) is changes
