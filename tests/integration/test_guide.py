@@ -338,7 +338,8 @@ class TestPlays:
         def status(text: str = script) -> int:
             clean = {k: v for k, v in os.environ.items() if not k.startswith(("BAO_", "VAULT_"))}
             command = ["bash", "-c", text]
-            return subprocess.run(command, env=clean, capture_output=True, timeout=30).returncode  # noqa: PLW1510
+            done = subprocess.run(command, env=clean, capture_output=True, timeout=30, check=False)
+            return done.returncode
 
         assert status() == 0
         server.seal()
