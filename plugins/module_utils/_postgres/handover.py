@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import email.utils
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -127,12 +128,13 @@ class Handover:
             self._plan_role(plan, role)
 
     def _vault_clock(self) -> dt.datetime | None:
-        # Neither an authenticated request nor one that a standby or a sealed node refuses.
-        answer = self.client.call(
-            "GET", "sys/health", authenticated=False, accept=range(400, 600)
-        ).body
-        seconds = answer.get("server_time_utc")
-        return dt.datetime.fromtimestamp(seconds, dt.UTC) if seconds else None
+        answer = self.client.call("GET", "sys/health", authenticated=False, accept=range(400, 600))
+        seconds = answer.body.get("server_time_utc")
+        if seconds:
+            return dt.datetime.fromtimestamp(seconds, dt.UTC)
+        # Nothing is told of its health in a namespace, but each answer is dated (RFC 9110, 6.6.1).
+        dated = answer.headers.get("date")
+        return email.utils.parsedate_to_datetime(dated) if dated else None
 
     def _compare_clocks(self, vault: dt.datetime | None) -> None:
         """Refuse to judge by time what two clocks that differ have written down.
