@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.bao_dev import DevServer, dev_server
 from fixtures.openbao import OpenBao, Proxy, bao, run_module, running, times
-from fixtures.reference_services import HOSTILE
+from fixtures.reference_services import HOSTILE, eventually
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._migrate.kv import (
@@ -125,10 +125,22 @@ def put(old: DevServer, mount: str, path: str, *versions: Any) -> None:
         old.request("POST", f"{mount}/data/{path}", {"data": data})
 
 
+def engine(old: DevServer, mount: str) -> None:
+    """An engine of version 2, which takes a moment to make itself ready."""
+    old.request("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
+
+    def ready() -> bool:
+        try:
+            return bool(old.request("LIST", f"{mount}/metadata"))
+        except urllib.error.HTTPError as error:
+            return error.code == 404  # it has nothing, and says so
+
+    eventually(ready, f"engine {mount}")
+
+
 def seed(old: DevServer, mount: str) -> None:
     """An engine of version 2 with one secret of each sort."""
-    old.request("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
-    old.request("GET", f"{mount}/config")
+    engine(old, mount)
     put(old, mount, "plain", {"PASSWORD": SECRET, "n": 1})
     put(old, mount, NAME, {HOSTILE: SECRET}, {HOSTILE: "second"}, {"deep": {"a": [1.5, None, "x"]}})
     put(old, mount, "states", *({"v": f"{SECRET} {n}"} for n in range(5)))
@@ -390,8 +402,7 @@ def test_numbers_are_exact(old: DevServer, new: OpenBao, root: VaultClient) -> N
 class TestOtherContent:
     def prepared(self, old: DevServer, new: OpenBao, root: VaultClient, tag: str) -> dict[str, Any]:
         single(old, f"one-{tag}")
-        old.request("POST", f"sys/mounts/two-{tag}", {"type": "kv", "options": {"version": "2"}})
-        old.request("GET", f"two-{tag}/config")
+        engine(old, f"two-{tag}")
         put(old, f"two-{tag}", "x", {"a": 1}, {"a": 2})
         put(old, f"two-{tag}", "free", {"a": 1})
         access(old, tag)
@@ -487,8 +498,8 @@ class TestOtherContent:
     def test_settings_of_a_mount_that_holds_more(
         self, old: DevServer, new: OpenBao, root: VaultClient
     ) -> None:
-        for server in (old.request, lambda m, p, b: root.write(p, b, method=m)):
-            server("POST", "sys/mounts/shared", {"type": "kv", "options": {"version": "2"}})
+        engine(old, "shared")
+        root.write("sys/mounts/shared", {"type": "kv", "options": {"version": "2"}})
         old.request("POST", "shared/config", {"max_versions": 3, "delete_version_after": "2h"})
         put(old, "shared", "x", {"a": 1})
         root.write("shared/data/own", {"data": {"a": 1}})
@@ -509,8 +520,7 @@ class TestOtherContent:
 def test_the_target_may_write_on_and_the_source_may_be_caught_up_with(
     old: DevServer, new: OpenBao, root: VaultClient
 ) -> None:
-    old.request("POST", "sys/mounts/life", {"type": "kv", "options": {"version": "2"}})
-    old.request("GET", "life/config")
+    engine(old, "life")
     put(old, "life", "source", {"a": 1})
     put(old, "life", "target", {"a": 1})
     move(old, new, "life", **NOTHING_ELSE)
@@ -525,8 +535,8 @@ def test_the_target_may_write_on_and_the_source_may_be_caught_up_with(
 def test_a_secret_that_is_left_alone_is_not_even_read(
     old: DevServer, new: OpenBao, root: VaultClient
 ) -> None:
-    for server in (old.request, lambda m, p, b: root.write(p, b, method=m)):
-        server("POST", "sys/mounts/spare", {"type": "kv", "options": {"version": "2"}})
+    engine(old, "spare")
+    root.write("sys/mounts/spare", {"type": "kv", "options": {"version": "2"}})
     put(old, "spare", "ours/a", {"a": 1})
     put(old, "spare", "ours", {"a": 1})
     put(old, "spare", "other", {"a": 1})
@@ -539,8 +549,7 @@ def test_a_secret_that_is_left_alone_is_not_even_read(
 def test_prefixes_exclusions_and_other_names(
     old: DevServer, new: OpenBao, root: VaultClient
 ) -> None:
-    old.request("POST", "sys/mounts/wide", {"type": "kv", "options": {"version": "2"}})
-    old.request("GET", "wide/config")
+    engine(old, "wide")
     for path in ("apps/a", "apps/b", "apps/scratch/c", "apps2/d", "apps", "other"):
         put(old, "wide", path, {"path": path})
     old.request("PUT", "sys/policies/acl/wide", {"policy": 'path "wide/data/a" { policy="read" }'})
@@ -807,9 +816,8 @@ def test_any_life_is_retold_by_the_real_server(
     breaks: list[int],
 ) -> None:
     if "any/" not in old.read("sys/mounts"):
-        for server in (old.request, lambda m, p, b: root.write(p, b, method=m)):
-            server("POST", "sys/mounts/any", {"type": "kv", "options": {"version": "2"}})
-        old.request("GET", "any/config")
+        engine(old, "any")
+        root.write("sys/mounts/any", {"type": "kv", "options": {"version": "2"}})
     path = f"n{next(NUMBERS)}"
     live(old, path, story)
     marks = Marks(b"k")
