@@ -57,3 +57,25 @@ def test_a_host_that_was_built_anew_has_no_seal_to_change(has_data: bool, change
     known = {"vault_seal": "static", "__vault_custody": {"seal": "shamir"}}
     for name in ("Change over to another seal", "Note what the shares are good for"):
         assert true(found[name], __vault_seal=seen, __vault_has_data=has_data, **known) is changes
+
+
+@pytest.mark.parametrize(
+    ("looked", "restores"),
+    [
+        ({"reachable": True, "sealed": False, "migration": False}, False),
+        ({"reachable": True, "sealed": False, "migration": True}, True),
+        ({"reachable": True, "sealed": True, "migration": True}, True),
+        ({"reachable": True, "sealed": True, "migration": False}, True),
+        ({"reachable": False, "sealed": False, "migration": False}, True),
+        ({"failed": False, "msg": "the server failed at sys/seal-status"}, True),
+    ],
+)
+def test_the_copy_is_put_back_unless_the_server_has_changed_over(
+    looked: dict[str, Any], restores: bool
+) -> None:
+    tasks = yaml.safe_load((TASKS / "migrate.yml").read_text(encoding="utf-8"))
+    (rescue,) = [t["rescue"] for t in tasks if t["name"] == "Change over"]
+    looks, condition = rescue[0], rescue[1]["when"]
+    assert looks["register"] == "__vault_stuck"
+    assert looks["failed_when"] is False
+    assert true(condition, __vault_stuck=looked) is restores
