@@ -11,11 +11,12 @@ one path, which the operator's policy has, and no root token.
 from __future__ import annotations
 
 import datetime
-import http
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Token", "alive"]
 
 _ENDED = "invalid accessor"
+# Of a token that is just ending the server says 'permission denied', as of a right that is missing.
+_MOMENT = 2.0
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,17 @@ def alive(site: Site) -> list[Token]:
 
 def _lookup(site: Site, accessor: str) -> Token | None:
     """One token; ``None`` where it has ended since it was listed."""
-    path = "auth/token/lookup-accessor"
-    answer = site.vault().request("PUT", path, {"accessor": accessor}, token=site.operator_token())
-    if not answer.ok:
-        gone = answer.status in (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.FORBIDDEN)
-        if gone and _ENDED in answer.text:
-            return None
+
+    def answered() -> Answer:
+        path, wanted = "auth/token/lookup-accessor", {"accessor": accessor}
+        answer = site.vault().request("PUT", path, wanted, token=site.operator_token())
+        if answer.ok or _ENDED in answer.text:
+            return answer
         raise PhoenixError(f"a token cannot be looked up by its accessor: {answer.text}")
+
+    answer = wait_until(answered, timeout=_MOMENT, what="the Vault to tell of a token")
+    if not answer.ok:
+        return None
     data = answer.data
     return Token(
         accessor=accessor,

@@ -189,7 +189,7 @@ class FakeVault:
         self.secret = "v1"
         self.good_tokens: dict[str, list[str]] = {"operator-token": ["operator"]}
         self.revoked: list[str] = []
-        self.tokens: dict[str, dict[str, Any]] = {
+        self.tokens: dict[str, Any] = {
             "acc-1": {"path": "auth/approle/login", "policies": ["mcp-hr"], "ttl": 3000},
             "acc-2": {"path": "auth/cert/login", "policies": ["operator"], "ttl": 900},
         }
@@ -252,6 +252,11 @@ class FakeVault:
             return Answer(403) if known is None else Answer(200, {"data": {"policies": known}})
         if path == "auth/token/lookup-accessor":
             about = self.tokens.get(body["accessor"])
+            if about == "ending":
+                self.tokens.pop(body["accessor"])
+                return Answer(403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
+            if about == "forbidden":
+                return Answer(403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
             ended = Answer(403, {"errors": ["1 error occurred:\n\t* invalid accessor\n\n"]})
             return ended if about is None else Answer(200, {"data": about})
         if parts[-1] == "destroy":

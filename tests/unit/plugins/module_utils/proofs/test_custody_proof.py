@@ -17,6 +17,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     auditlog,
     shapes,
     stores,
+    tokens,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.stores import Store
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import (
@@ -70,6 +71,21 @@ def revive(proven: Any, token: str = ROOT) -> None:
     about = {"policies": ["root"], "path": "auth/token/root", "creation_time": 1795000000}
     proven.stage.vault.tokens["acc-root"] = about
     proven.stage.vault.good_tokens[token] = ["root"]
+
+
+def test_a_token_that_ends_while_it_is_asked_about_is_no_fault(proven: Any) -> None:
+    proven.stage.vault.tokens["acc-going"] = "ending"
+    assert proven()["status"] == "pass"
+
+
+def test_tokens_that_may_not_be_looked_at_are_not_taken_for_ended(
+    proven: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_MOMENT", 0.2)
+    proven.stage.vault.tokens["acc-hidden"] = "forbidden"
+    result = proven()
+    assert result["status"] == "fail"
+    assert "permission denied" in result["reason"]
 
 
 def test_a_quorum_without_a_root_token_passes_and_says_where_it_is(proven: Any) -> None:
