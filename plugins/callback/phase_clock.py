@@ -91,6 +91,7 @@ playbook: |
 """
 
 import atexit
+import gc
 import json
 import os
 import re
@@ -173,6 +174,8 @@ class CallbackModule(DefaultCallback):
             self._start_output()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
+        # Each task is a forked process, and would look through all that is here for garbage.
+        gc.freeze()
         self._prompting = False
         if self._verbose:
             super().v2_playbook_on_play_start(play)
