@@ -263,21 +263,23 @@ def test_a_host_that_has_raised_the_alarm_in_time(timely: Any) -> None:
     assert told(timely)[0] == "fail"
 
 
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [("success", ("pass", "")), ("signal", ("fail", "its last run ended with 11"))],
+)
 def test_a_detector_that_has_not_run_yet_runs_as_it_will_each_night(
-    timely: Any, monkeypatch: pytest.MonkeyPatch
+    timely: Any, monkeypatch: pytest.MonkeyPatch, ends: str, expected: tuple[str, str]
 ) -> None:
-    ends = {"success": ("pass", ""), "signal": ("fail", "its last run ended with 11")}
-    for result, expected in ends.items():
-        timely.units = {"ActiveState": "active", "Result": "success", "ExecMainExitTimestamp": ""}
-        started: list[str] = []
+    timely.units = {"ActiveState": "active", "Result": "success", "ExecMainExitTimestamp": ""}
+    started: list[str] = []
 
-        def start(unit: str, ended: str = result, seen: list[str] = started) -> None:
-            seen.append(unit)
-            timely.units |= {**RAN, "Result": ended, "ExecMainStatus": "11"}
+    def start(unit: str) -> None:
+        started.append(unit)
+        timely.units |= {**RAN, "Result": ends, "ExecMainStatus": "11"}
 
-        monkeypatch.setattr(alarm, "_start", start)
-        assert told(timely) == expected
-        assert started == ["tamshai-overdue.service"]
+    monkeypatch.setattr(alarm, "_start", start)
+    assert told(timely) == expected
+    assert started == ["tamshai-overdue.service"]
 
 
 def test_a_detector_that_sees_nothing_fails_its_own_control(
