@@ -38,7 +38,7 @@ def test_a_bare_host_becomes_a_proven_estate(estate: Any) -> None:
     assert "fail" not in statuses.values(), reasons
     assert {name for name, status in statuses.items() if status == "pass"} == {
         *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c"),
-        *("H5.c", "F1.a", "F1.b", "F2.c"),
+        *("H4.d", "H5.c", "F1.a", "F1.b", "F2.b", "F2.c"),
     }
     assert all(reasons[name] for name, status in statuses.items() if status == "not run")
     assert report["phases"][0]["name"] == "preflight"

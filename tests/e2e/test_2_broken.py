@@ -59,7 +59,9 @@ def widen_ttl(estate: Any) -> None:
 
 
 def stray_approle(estate: Any) -> None:
-    estate.vault("POST", "auth/approle/role/stranger", {"token_policies": ["mcp-hr"]})
+    # Short-lived, so that H4.d has nothing to say.
+    lives = {"token_max_ttl": "1h", "secret_id_ttl": "10m"}
+    estate.vault("POST", "auth/approle/role/stranger", {"token_policies": ["mcp-hr"], **lives})
 
 
 def secret_in_environment(estate: Any) -> None:
