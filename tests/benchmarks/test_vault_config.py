@@ -66,9 +66,11 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begin, result
 
 
-def ours(server: OpenBao, roles: list[dict[str, Any]]) -> tuple[float, dict[str, Any]]:
+def ours(
+    server: OpenBao, roles: list[dict[str, Any]], others: dict[str, Any] | None = None
+) -> tuple[float, dict[str, Any]]:
     """The module's main(), options parsed and result printed."""
-    arguments = {"approles": roles, **server.arguments(token=server.root_token)}
+    arguments = {"approles": roles, **(others or {}), **server.arguments(token=server.root_token)}
 
     def work() -> dict[str, Any]:
         output = io.StringIO()
@@ -271,3 +273,86 @@ def test_growth(server: OpenBao, tmp_path: Path) -> None:
     assert last["create"] <= 1.3 * factor * first["create"]
     assert last["nothing"] <= 1.3 * factor * first["nothing"]
     assert last["peak_mib"] <= factor * first["peak_mib"]
+
+
+# The settings of a whole estate: an engine, and for each service a policy and an AppRole.
+ESTATE = 14
+PLAY = """
+- name: Phase settings
+  hosts: localhost
+  gather_facts: false
+  vars:
+    phoenix_phase: {name: settings}
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  tasks:
+    - name: Reconcile
+      tamshai.phoenix.vault_config: "{{ arguments }}"
+"""
+
+
+def as_a_task(folder: Path, arguments: dict[str, Any]) -> tuple[float, int]:
+    """Seconds of a play with that one task, and how many tasks changed something."""
+    (folder / "play.yml").write_text(PLAY)
+    (folder / "arguments.json").touch(mode=0o600)
+    (folder / "arguments.json").write_text(json.dumps({"arguments": arguments}))
+    report = folder / "phases.json"
+    subprocess.run(
+        [
+            "ansible-playbook",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            "play.yml",
+            "-e",
+            "@arguments.json",
+        ],
+        cwd=folder,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "collections"),
+            "PHASE_CLOCK_REPORT": str(report),
+        },
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (found,) = folder.glob("phases*.json")
+    (phase,) = json.loads(found.read_text())["phases"]
+    return phase["seconds"], phase["changed"]
+
+
+def test_the_settings_of_an_estate(server: OpenBao, tmp_path: Path) -> None:
+    """The whole task as Ansible runs it, and the module's own time within it."""
+    times: dict[str, float] = {}
+    for who in ("module", "task"):
+        roles = [role(f"estate-{who}", n) for n in range(ESTATE)]
+        wanted = {
+            "secret_engines": [{"path": f"kv-{who}", "type": "kv", "options": {"version": "2"}}],
+            "policies": [
+                {
+                    "name": r["name"],
+                    "text": f'path "kv-{who}/data/{r["name"]}" {{ capabilities = ["read"] }}',
+                }
+                for r in roles
+            ],
+            "approles": roles,
+        }
+        for state, changed in (("from nothing", True), ("nothing to do", False)):
+            if who == "task":
+                given = {**wanted, **server.arguments(token=server.root_token)}
+                times[f"task, {state}"], count = as_a_task(tmp_path, given)
+                assert bool(count) is changed
+            else:
+                times[f"module, {state}"], done = ours(server, roles, wanted)
+                assert done["changed"] is changed
+    record(
+        "vault_config_estate",
+        unit="s",
+        what=f"an engine, {ESTATE} policies and {ESTATE} AppRoles: a task, and the module",
+        ours={name: round(seconds, 3) for name, seconds in times.items()},
+        baseline=None,
+        ratio=None,
+        runs=1,
+    )
