@@ -66,10 +66,16 @@ options:
   shares:
     description:
       - Shares of the unseal key, for O(collect=opening) and O(collect=migrated), and for the copy
-        of the Vault that a proof opens with O(disruptive=true).
+        of the Vault that a proof opens with O(disturbed=copy).
     type: list
     elements: str
     default: []
+  hold:
+    description:
+      - Seconds in which, before O(collect=snapshot), a sealed Vault has to stay so to count as
+        sealed. Whatever opens it by itself shows in that time.
+    type: int
+    default: 0
   delay:
     description: Seconds to wait before O(collect=opening).
     type: int
@@ -148,10 +154,16 @@ options:
         description: Values of the shape of a token, by where they are.
         type: dict
         required: true
-  disruptive:
-    description: Whether the caller has restarted things and says in O(observed) what it saw.
-    type: bool
-    default: false
+  disturbed:
+    description:
+      - What the caller has done to see what only that shows; it says in O(observed) what it saw.
+      - >-
+        V(restart) is a restart of the Vault, V(reboot) one of the host. V(copy) is leave to open a
+        copy of the Vault. Proofs of what is left out are not run.
+    type: list
+    elements: str
+    choices: [restart, reboot, copy]
+    default: []
   observed:
     description:
       - What the caller saw while it restarted the Vault and rebooted the host, and under
@@ -325,6 +337,7 @@ SPEC: dict[str, dict[str, Any]] = {
         "default": "proofs",
     },
     "settle_timeout": {"type": "int", "default": 0},
+    "hold": {"type": "int", "default": 0},
     "shares": {"type": "list", "elements": "str", "default": [], "no_log": True},
     "delay": {"type": "int", "default": 0},
     "only": {"type": "list", "elements": "str", "default": []},
@@ -345,7 +358,12 @@ SPEC: dict[str, dict[str, Any]] = {
             "tokens": {"type": "dict", "required": True, "no_log": True},
         },
     },
-    "disruptive": {"type": "bool", "default": False},
+    "disturbed": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["restart", "reboot", "copy"],
+        "default": [],
+    },
     "observed": {"type": "dict", "default": {}},
     "migrated": {"type": "dict", "default": {}},
     "fingerprint_key": {"type": "str", "no_log": True},
@@ -368,7 +386,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         foreign={name: str(value) for name, value in params["forbidden"].items()},
         credential_limit=seconds(params["credential_limit"]),
         stores=[Store.told(told["store"], told["tokens"])] if told else [],
-        disruptive=params["disruptive"],
+        disturbed=frozenset(params["disturbed"]),
         observed=params["observed"],
         migrated=params["migrated"],
         fingerprint_key=params["fingerprint_key"] or "",
@@ -403,7 +421,7 @@ def main(module: AnsibleModule) -> Result:
             "born": "",
         }
     elif params["collect"] == "snapshot":
-        values = {"snapshot": snapshot(site, params["settle_timeout"])}
+        values = {"snapshot": snapshot(site, params["settle_timeout"], params["hold"])}
     elif params["collect"] == "opening":
         disruption.open_seal(site, params["shares"], delay=params["delay"])
         values = {}
@@ -457,12 +475,12 @@ def compared(site: Site, shares: list[str]) -> dict[str, Any]:
         site.close()
 
 
-def snapshot(site: Site, settle_timeout: int) -> dict[str, Any]:
+def snapshot(site: Site, settle_timeout: int, hold: int = 0) -> dict[str, Any]:
     """What a restart must not change, and what it must."""
     disruption.wait_for_vault(site, settle_timeout)
     container = site.container(site.the("vault")["name"])
     status = disruption.wait_for_seal(site, settle_timeout)
-    sealed = bool(status.get("sealed"))
+    sealed = bool(status.get("sealed")) and (not hold or disruption.stays_sealed(site, hold))
     try:
         wanted = not sealed and site.inputs.fingerprint_key
         fingerprints = disruption.fingerprints(site) if wanted else {}

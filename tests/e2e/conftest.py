@@ -251,11 +251,17 @@ class Estate:
         assert status < 300 or missing, answer
         return dict(answer)
 
+    @property
+    def passphrase(self) -> str:
+        return (self.state / "passphrase").read_text().strip()
+
+    def shares(self) -> str:
+        """What opens the Vault, a share a line."""
+        return "\n".join(Custody(self.state / "state" / "vault").read_shares(self.passphrase))
+
     def root_token(self) -> str:
         """A root token, made from the shares as people do; nobody revokes it."""
-        passphrase = (self.state / "passphrase").read_text().strip()
-        shares = Custody(self.state / "state" / "vault").read_shares(passphrase)
-        return generate_root(self.vault, shares)
+        return generate_root(self.vault, self.shares().split())
 
     def revoke_root_tokens(self) -> None:
         """End all of them, by their accessors."""
@@ -273,7 +279,7 @@ class Estate:
             found |= {f"{name}/{k}": str(v) for k, v in json.loads(document).items()}
         found = {k: v for k, v in found.items() if not k.endswith("_USER")}
         assert len(found) >= 4, "no secrets to look for"
-        found["passphrase"] = (self.state / "passphrase").read_text().strip()
+        found["passphrase"] = self.passphrase
         return found
 
     def override(self, service: str, environment: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ Where the collection promises a repair, running the phase again is the repair.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +16,21 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import encrypt
+
 from .conftest import NAME
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 Act = Callable[[Any], object]
 ROTATION = ("-e", "attest_rotation=true")
+
+
+def disturb(what: str) -> tuple[str, str]:
+    """All proofs that disturb nobody, and those that one disturbance shows."""
+    return "-e", json.dumps({"attest_disturb": [what], "attest_settle_timeout": 60})
+
+
 # The secret's text, in a shell on the host.
 CANARY = (
     "$(python3 -c 'import json; "
@@ -243,6 +253,65 @@ def key_at_rest(estate: Any) -> None:
     estate.sh("cp -L /opt/tamshai/certs/mcp-hr/current/tls.key /var/backups/old.key")
 
 
+# Opens the Vault whenever it is sealed, at a boot as well: what people put on a host to be spared.
+_OPENER = """
+import http.client, json, ssl, subprocess, time
+place = "/opt/tamshai/certs/host/current/"
+decrypt = ["systemd-creds", "decrypt", "--name=shares", "/etc/e2e-shares.cred", "-"]
+shares = subprocess.check_output(decrypt, text=True).split()
+while True:
+    try:
+        context = ssl.create_default_context(cafile=place + "ca.crt")
+        context.load_cert_chain(place + "tls.crt", place + "tls.key")
+        link = http.client.HTTPSConnection("127.0.0.1", 8200, context=context, timeout=5)
+        link.request("GET", "/v1/sys/seal-status")
+        if json.load(link.getresponse())["sealed"]:
+            for share in shares:
+                link.request("PUT", "/v1/sys/unseal", json.dumps({"key": share}))
+                link.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        pass
+    time.sleep(0.1)
+"""
+_OPENER_UNIT = """
+[Service]
+ExecStart=/usr/bin/python3 /usr/local/bin/e2e-opener
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def open_by_itself(estate: Any) -> None:
+    """The shares at rest, as well encrypted as the host can do it."""
+    estate.sh("systemd-creds encrypt --name=shares - /etc/e2e-shares.cred", estate.shares())
+    estate.sh("cat > /usr/local/bin/e2e-opener", _OPENER)
+    estate.sh("cat > /etc/systemd/system/e2e-opener.service", _OPENER_UNIT)
+    estate.sh("systemctl daemon-reload; systemctl enable --quiet --now e2e-opener")
+
+
+def opened_by_people(estate: Any) -> None:
+    estate.sh(
+        "systemctl disable --quiet --now e2e-opener; rm /etc/e2e-shares.cred"
+        " /usr/local/bin/e2e-opener /etc/systemd/system/e2e-opener.service;"
+        " systemctl daemon-reload"
+    )
+
+
+def shares_of_another_server(estate: Any) -> None:
+    """As if the custody of an estate that was made anew had been put back from an old copy."""
+    place = estate.state / "state" / "vault"
+    for path in sorted(place.glob("share-*.json")):
+        label = json.loads(path.read_text())
+        label = {key: label[key] for key in ("schema", "kind", "index", "server")}
+        path.rename(path.with_suffix(".aside"))
+        path.write_bytes(encrypt(secrets.token_hex(33), estate.passphrase, label))
+
+
+def own_shares(estate: Any) -> None:
+    for path in (estate.state / "state" / "vault").glob("share-*.aside"):
+        path.rename(path.with_suffix(".json"))
+
+
 BREACHES = [
     Breach("approle-ttl", "H1.a", "token_ttl is 7200", widen_ttl, phase("vault")),
     Breach(
@@ -377,6 +446,30 @@ BREACHES = [
         "key of mcp-hr in /var/backups/old.key",
         key_at_rest,
         lambda e: e.sh("rm /var/backups/old.key"),
+    ),
+    Breach(
+        "opened-after-a-restart",
+        "F2.a",
+        "it was not sealed after its restart",
+        open_by_itself,
+        opened_by_people,
+        disturb("restart"),
+    ),
+    Breach(
+        "opened-after-a-reboot",
+        "W.b",
+        "the Vault was open after the reboot, before anybody gave a share",
+        open_by_itself,
+        opened_by_people,
+        disturb("reboot"),
+    ),
+    Breach(
+        "shares-of-another-server",
+        "F2.f",
+        "the shares at hand do not open the copy",
+        shares_of_another_server,
+        own_shares,
+        disturb("copy"),
     ),
 ]
 

@@ -26,6 +26,7 @@ from fixtures.reference_services import free_port
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    disruption,
     every,
     f2_f,
     framework,
@@ -125,7 +126,7 @@ def site(server: OpenBao, estate: dict[str, Any]) -> Site:
     inputs = Inputs(
         estate=estate,
         token=staff.login(server, "operator")["client_token"],
-        disruptive=True,
+        disturbed=disruption.KINDS,
         shares=tuple(server.shares),
     )
     made = Site(inputs, Vocabulary(*server.shares))
@@ -250,7 +251,7 @@ def test_what_cannot_be_asked_is_not_run(site: Site, docker: Processes) -> None:
     result = prove(site)
     assert result["status"] == "not run"
     assert result["reason"] == "1 of the 2 shares that open the copy are not at hand"
-    site.inputs = Inputs(**{**given, "disruptive": False})
+    site.inputs = Inputs(**{**given, "disturbed": frozenset()})
     result = prove(site)
     assert result["status"] == "not run"
     assert "needs attest_disruptive=true" in result["reason"]

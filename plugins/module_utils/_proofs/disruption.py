@@ -22,25 +22,29 @@ if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
 __all__ = [
+    "KINDS",
     "canonical",
     "fingerprints",
     "observed",
     "open_seal",
+    "opened_early",
     "settle",
+    "stays_sealed",
     "wait_for_seal",
     "wait_for_vault",
     "why_not",
 ]
 
 _WANTED = {
-    "vault": "needs attest_disruptive=true (restarts Vault)",
-    "host": "needs attest_disruptive=true (reboots the host)",
+    "restart": "needs attest_disruptive=true (restarts Vault)",
+    "reboot": "needs attest_disruptive=true (reboots the host)",
     "copy": "needs attest_disruptive=true (opens a copy of the Vault, for which it needs shares)",
 }
+KINDS = frozenset(_WANTED)
 
 
 def why_not(site: Site, what: str) -> str:
-    """Why nothing was restarted: the role's own reason, or that nobody gave it leave."""
+    """Why one of :data:`KINDS` was left out: the role's own reason, or that nobody gave leave."""
     return str(site.inputs.observed.get("refused") or _WANTED[what])
 
 
@@ -52,6 +56,13 @@ def observed(site: Site, record: Record, what: str) -> dict[str, Any]:
         record.expect(False, f"nothing was observed: {problem or 'the role did not come so far'}")
         return {}
     return dict(seen)
+
+
+def opened_early(site: Site) -> bool:
+    """Whether a Vault that shares open was seen open in its restart before they were given."""
+    restart = site.inputs.observed.get("restart") or {}
+    wait = (site.inputs.observed.get("wait") or {}).get("went_on") or {}
+    return restart.get("sealed") is False or wait.get("sealed_at_start") is False
 
 
 def fingerprints(site: Site) -> dict[str, str]:
@@ -106,6 +117,18 @@ def wait_for_seal(site: Site, timeout: float) -> dict[str, Any]:
     with contextlib.suppress(PhoenixError):  # that it stays sealed is for the proofs
         wait_until(settled, timeout=timeout, what="the Vault to open itself")
     return site.vault().seal_status()
+
+
+def stays_sealed(site: Site, seconds: float) -> bool:
+    """Whether a sealed Vault is left alone for some time; nobody has given it a share by then."""
+
+    def opened() -> bool:
+        return not site.vault().seal_status().get("sealed")
+
+    try:
+        return not wait_until(opened, timeout=seconds, what="somebody to open the Vault")
+    except PhoenixError:
+        return bool(site.vault().seal_status().get("sealed"))
 
 
 def settle(site: Site, timeout: float) -> None:

@@ -25,10 +25,12 @@ __all__ = ["waits_while_sealed"]
 def waits_while_sealed(site: Site) -> Record:
     """Judge the two runs of the settings role that the attest role made while it was sealed."""
     site.the("vault")
-    if not site.inputs.disruptive:
-        raise NotRunError(disruption.why_not(site, "vault"))
+    if "restart" not in site.inputs.disturbed:
+        raise NotRunError(disruption.why_not(site, "restart"))
     if site.vault().seal_status().get("type") != "shamir":
         raise NotRunError("the server opens its seal by itself, so there is no wait to see")
+    if disruption.opened_early(site):
+        raise NotRunError("the Vault was opened before the wait had ended; F2.a judges that")
     record = Record()
     seen = disruption.observed(site, record, "wait")
     if not seen:
@@ -46,7 +48,9 @@ def waits_while_sealed(site: Site) -> Record:
         waited >= float(refused.get("limit") or 0),
         f"it gave up after {waited:g} s, before its limit of {refused.get('limit')} s",
     )
-    record.expect(opened.get("sealed_at_start") is True, "the second run began with an open server")
+    record.expect(
+        opened.get("sealed_at_start") is True, "whether the second run began sealed was not seen"
+    )
     record.expect(
         opened.get("failed") is False,
         f"it did not go on after the unseal: {opened.get('message', '')}",

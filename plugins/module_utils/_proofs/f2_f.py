@@ -45,7 +45,7 @@ _MOMENTS = frozenset({"ttl"})  # how long a database credential is good for, as 
 @proof("F2.f", bound=150)
 def snapshot_restored(site: Site) -> Record:
     """Take a snapshot, put it into an empty node without a network, open that, compare."""
-    if not site.inputs.disruptive:
+    if "copy" not in site.inputs.disturbed:
         raise NotRunError(disruption.why_not(site, "copy"))
     site.containers()  # before there is one more of them for a while
     record = Record()

@@ -62,7 +62,7 @@ class Inputs:
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
     :arg credential_limit: Seconds that a credential may live.
     :arg stores: What places besides this host hold of shares and tokens.
-    :arg disruptive: Whether restarts were allowed in this run.
+    :arg disturbed: What this run has restarted, or may copy: ``disruption.KINDS``.
     :arg observed: What the role saw while it restarted things.
     :arg migrated: What a migration has left on record, by kind and name.
     :arg fingerprint_key: For comparing data before and after without keeping it.
@@ -80,7 +80,7 @@ class Inputs:
     foreign: dict[str, str] = field(default_factory=dict)
     credential_limit: float = 30 * 86400.0
     stores: list[Store] = field(default_factory=list)
-    disruptive: bool = False
+    disturbed: frozenset[str] = frozenset()
     observed: dict[str, Json] = field(default_factory=dict)
     migrated: dict[str, Json] = field(default_factory=dict)
     fingerprint_key: str = ""

@@ -33,7 +33,7 @@ def comes_back(site: Site) -> Record:
     record = Record()
     found = site.sweep()
     # Services' secrets on a disk are H1.b's to tell, until a reboot has emptied the memory.
-    everything = site.inputs.disruptive
+    everything = "reboot" in site.inputs.disturbed
     record.faults += sorted(
         str(find)
         for find in found.stored
@@ -48,10 +48,10 @@ def comes_back(site: Site) -> Record:
             "host_key": _host_key(record),
         }
     )
-    if not site.inputs.disruptive:
+    if "reboot" not in site.inputs.disturbed:
         if record.faults:
             return record
-        raise NotRunError(disruption.why_not(site, "host"), record.evidence)
+        raise NotRunError(disruption.why_not(site, "reboot"), record.evidence)
     seen = disruption.observed(site, record, "reboot")
     if seen:
         _returned(site, record, seen)

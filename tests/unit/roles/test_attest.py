@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.plugins.filter import core, mathstuff
 from jinja2.nativetypes import NativeEnvironment
 
 ROLE = Path(__file__).parents[3] / "roles" / "attest"
@@ -65,6 +66,31 @@ def test_nothing_is_restarted_while_a_share_is_missing() -> None:
     for index in included.values():
         assert "__attest_missing | int == 0" in block[index]["when"]
         assert index > 1
+
+
+@pytest.mark.parametrize(
+    ("given", "done"),
+    [
+        ({}, []),
+        ({"attest_disruptive": True}, ["rotation", "restart", "reboot", "copy"]),
+        ({"attest_rotation": True}, ["rotation"]),
+        ({"attest_disturb": ["copy"]}, ["copy"]),
+        ({"attest_disturb": ["copy"], "attest_rotation": True}, ["rotation", "copy"]),
+        ({"attest_disruptive": True, "attest_only": ["W.b", "H1.a"]}, ["reboot"]),
+        ({"attest_disruptive": True, "attest_only": ["F2.d"]}, ["restart"]),
+        ({"attest_disturb": ["copy"], "attest_only": ["W.b"]}, []),
+        ({"attest_disruptive": True, "attest_only": ["H1.a"]}, []),
+    ],
+)
+def test_nothing_is_disturbed_that_no_proof_asks_for(
+    given: dict[str, Any], done: list[str]
+) -> None:
+    variables, environment = load("vars/main.yml"), NativeEnvironment()
+    environment.filters |= core.FilterModule().filters() | mathstuff.FilterModule().filters()
+    values = {**load("defaults/main.yml"), "__attest_needs": variables["__attest_needs"], **given}
+    for name in ("__attest_leave", "__attest_disturbed"):
+        values[name] = list(environment.from_string(variables[name]).render(values))
+    assert sorted(values["__attest_disturbed"]) == sorted(done)
 
 
 def test_shares_are_looked_for_where_unseal_finds_them() -> None:

@@ -364,5 +364,5 @@ def stage(estate: dict[str, Any], tmp_path: Path) -> Stage:
 
 @pytest.fixture
 def restaged(estate: dict[str, Any], tmp_path: Path) -> Callable[..., Stage]:
-    """A stage with inputs, such as ``disruptive=True, observed={...}``."""
+    """A stage with inputs, such as ``disturbed=disruption.KINDS, observed={...}``."""
     return lambda **inputs: Stage(estate, tmp_path, **inputs)

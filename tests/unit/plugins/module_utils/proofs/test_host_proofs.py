@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     auditlog,
     bundles,
+    disruption,
     f1_b,
     foreign,
     h1_b,
@@ -818,7 +819,7 @@ def rebooted(stage: Any, **changes: Any) -> dict[str, Any]:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs
 
     stage.site.inputs = Inputs(
-        stage.estate, disruptive=True, observed={"reboot": {**REBOOT, **changes}}
+        stage.estate, disturbed=disruption.KINDS, observed={"reboot": {**REBOOT, **changes}}
     )
     return dict(stage.prove("W.b"))
 
