@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import encrypt
 
 from .conftest import NAME
@@ -438,7 +439,13 @@ BREACHES = [
         ROTATION,
     ),
     Breach("agent-stopped", "H4.c", "does not start", stop_delivery, deliver, ROTATION),
-    Breach("bypass-rls", "H5.c", "BYPASSRLS", bypass_rls, enforce_rls),
+    Breach(
+        "bypass-rls-left-by-a-killed-proof",
+        "H5.c",
+        "BYPASSRLS",
+        lambda e: e.psql(planted.plant("tamshai_app")),
+        phase("data"),
+    ),
     Breach("right-granted", "H5.c", "pg_read_all_data", read_everything, read_own),
     Breach(
         "key-at-rest",

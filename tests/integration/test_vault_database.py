@@ -21,6 +21,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation import Rotation
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.scram import verifier
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import Session
@@ -216,6 +217,27 @@ class TestRotation:
         assert handed.password() != before
         assert handed.log_in() == "app"
         assert handed.attributes("app") == (False, False, False, False)
+
+    @pytest.mark.parametrize("comment", [None, "whose it is: a'b\"c%s"])
+    def test_what_a_killed_proof_has_planted_is_taken_back(
+        self, handed: World, comment: str | None
+    ) -> None:
+        said = "SELECT shobj_description('app'::regrole, 'pg_authid')"
+        if comment:
+            quoted = comment.replace("'", "''")
+            handed.database.sql(f"COMMENT ON ROLE app IS '{quoted}'")
+        handed.database.sql("ALTER ROLE other_app BYPASSRLS")
+        handed.database.sql(planted.plant("app"))
+        assert handed.attributes("app") == (False, False, False, True)
+        assert handed.apply(check=True)["changed"]
+        assert handed.attributes("app") == (False, False, False, True)
+        result = handed.apply()
+        assert [change["name"] for change in result["changes"]] == ["app"]
+        assert handed.attributes("app") == (False, False, False, False)
+        assert handed.database.sql(said) == [(comment,)]
+        # What nobody has marked is for the gate to say.
+        assert handed.attributes("other_app") == (False, False, False, True)
+        assert not handed.apply()["changed"]
 
     def test_a_login_that_became_a_superuser_is_refused(self, handed: World) -> None:
         handed.database.sql("ALTER ROLE app SUPERUSER")

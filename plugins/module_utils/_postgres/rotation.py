@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors import (
     PostgresError,
 )
@@ -174,6 +175,7 @@ class Rotation:
                 )
             self.clock = session.value("SELECT clock_timestamp()")
             self._read_cluster(session, seen)
+            self._plan_planted(plan, session)
         with self.connect(names.database) as session:
             self._read_database(session, seen)
         self._plan_roles(plan, seen)
@@ -193,6 +195,13 @@ class Rotation:
                 sorted(seen.managed),
                 sorted({*seen.managed, *missing}),
             )
+
+    def _plan_planted(self, plan: Plan, session: Session) -> None:
+        """What a proof was killed over."""
+        for row in session.query(planted.FIND):
+            change = ("login", str(row["login"]), "update")
+            now = {"bypassrls": row["held"] == "true", "comment": planted.MARK.strip()}
+            self._add(plan, "", [planted.TAKE_BACK], change, now, {"bypassrls": False})
 
     def setting(self, login: str) -> Setting:
         """Who set the password of a login that has been read."""

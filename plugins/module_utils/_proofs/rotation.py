@@ -23,7 +23,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate import url_variable
-from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.text import identifier
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.turns import older_period
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import hop, load, pgwire, tls
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
@@ -97,7 +97,6 @@ class _Rotation:
         self.services = sorted({name for pair in self.pairs for name, _db, _prefix in pair.users})
         self.agents = {agent["service"]: agent for agent in site.estate["agents"]}
         self.roles = {row["name"]: row["static_role"] for row in site.estate["logins"]}
-        self.planted: list[str] = []
 
     def run(self) -> None:
         if not self.pairs:
@@ -106,7 +105,8 @@ class _Rotation:
         for pair in self.pairs:
             self._look(pair)
         begun = time.time()
-        self.record.note(before=self._harmless("before"))
+        left = self._take_back()
+        self.record.note(left_by_a_killed_run=left, before=self._harmless("before"))
         try:
             with contextlib.ExitStack() as stack:
                 for item in loads:
@@ -191,8 +191,7 @@ class _Rotation:
         """Rotate the logins that nobody uses, and see their services change over to them."""
         for pair in self.pairs:
             if not last:
-                self._sql(f"ALTER ROLE {identifier(pair.idle)} BYPASSRLS")
-                self.planted.append(pair.idle)
+                self._sql(planted.plant(pair.idle))
             before = self._verifiers(pair)
             path = f"database/rotate-role/{self.roles[pair.idle]}"
             self._vault("PUT", path, {})
@@ -267,10 +266,14 @@ class _Rotation:
             self.record.expect(words == "NOSUPERUSER NOBYPASSRLS", f"{name} is {words} {when}")
         return found
 
-    def _take_back(self) -> None:
-        """What was planted is cleared by the rotation; where it was not, by us."""
-        for name in self.planted:
-            self._sql(f"ALTER ROLE {identifier(name)} NOBYPASSRLS")
+    def _take_back(self) -> list[str]:
+        """What was planted is cleared by the rotation; where it was not, by us.
+
+        :returns: The logins that still had it.
+        """
+        found = [str(login) for login, held in self._sql(planted.FIND) if held == "true"]
+        self._sql(planted.TAKE_BACK)
+        return found
 
     def _server_log(self, begun: float) -> None:
         """Nobody was refused: neither a request, nor a connection of a service."""

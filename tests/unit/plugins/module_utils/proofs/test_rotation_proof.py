@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     hop,
     load,
@@ -39,6 +40,7 @@ class World:
         self.rotated[B] = self.rotated[A] + dt.timedelta(days=13)
         self.periods = {A: 27 * DAY, B: 27 * DAY}
         self.bypass: set[str] = set()
+        self.marked: set[str] = set()
         self.rotates = self.clears = self.delivers = self.reloads = True
         self.overlap = self.refuses = True
         self.failures: list[str] = []
@@ -77,9 +79,16 @@ class World:
         return Answer(200, {"data": data})
 
     def sql(self, statement: str) -> list[tuple[str, str]]:
-        if statement.startswith("ALTER ROLE"):
-            name = statement.split('"')[1]
-            (self.bypass.discard if "NOBYPASSRLS" in statement else self.bypass.add)(name)
+        for name in (A, B):
+            if statement == planted.plant(name):
+                self.bypass.add(name)
+                self.marked.add(name)
+                return []
+        if statement == planted.FIND:
+            return [(name, str(name in self.bypass).lower()) for name in sorted(self.marked)]
+        if statement == planted.TAKE_BACK:
+            self.bypass -= self.marked
+            self.marked.clear()
             return []
         if statement == rotation._SESSIONS:
             return [(self.session, "2"), ("vault_rotator", "1")]
@@ -159,7 +168,7 @@ def test_each_login_is_rotated_while_the_other_one_is_used(world: World) -> None
     assert turns == [(A, B), (B, A)]
     assert world.restarts == ["tamshai-agent@mcp-hr.service"] * 2
     assert judge(world) == ("pass", "")
-    assert world.bypass == set()
+    assert world.bypass == world.marked == set()
     # The first one is now the older by moments: it catches up.
     assert world.periods == {A: 27 * DAY * 3 // 4, B: 27 * DAY}
 
@@ -193,6 +202,14 @@ def test_what_is_broken_is_seen_and_the_login_in_use_stays_good(
     held = json.loads((Path(agent["run"]) / "secrets.json").read_text())
     # Nobody is left with a password that is not good any more.
     assert held == {"POSTGRES_USER": used, "POSTGRES_PASSWORD": world.passwords[used]}
+
+
+def test_what_a_killed_proof_has_left_is_taken_back_first(world: World) -> None:
+    world.bypass, world.marked = {A}, {A}
+    seen = rotation.observe(world.stage.site)
+    assert seen["faults"] == []
+    assert seen["evidence"]["left_by_a_killed_run"] == [A]
+    assert world.bypass == world.marked == set()
 
 
 def test_a_pair_that_was_rotated_once_keeps_its_turns(world: World) -> None:
