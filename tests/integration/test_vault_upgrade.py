@@ -123,10 +123,19 @@ def test_and_back_with_the_data(dock: Dock) -> None:
     assert dock.running
     undone = upgrade(dock, "undone")
     assert undone["step"] == "back"
+    assert undone["changed"]
     assert not dock.running
+    assert upgrade(dock, "undone", check=True)["changed"] is False
+    assert upgrade(dock, "undone")["changed"] is False
+    # A run of something else has declared the new one again.
+    replaced.write_text(config + "# of the new release\n")
+    replaced.replace(dock.server.folder / "server.hcl")
+    assert upgrade(dock, "undone")["changed"]
     assert upgrade(dock, "planned")["step"] == "back"
     assert (dock.server.folder / "server.hcl").read_text() == config
     forward(dock, OLD)
+    assert upgrade(dock, "undone")["changed"] is False
+    assert dock.running
     proven = upgrade(dock, "proven")
     assert not proven.get("failed"), proven
     assert secret(dock) == {"key": "old"}

@@ -12,6 +12,7 @@ has left stays beside them, as ``<root>/data.undone``: it may have served for da
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
@@ -135,6 +136,14 @@ class Kept:
                 fresh.replace(path)
                 fsync_directory(path.parent)
         return self.write(replace(journal, state="undone"))
+
+    def files_in_place(self) -> bool:
+        """Whether each file that was kept is what the old server was started with."""
+        return all(
+            path.exists() and filecmp.cmp(path, place, shallow=False)
+            for path, place in self._places()
+            if place.exists()
+        )
 
     def end(self, journal: Journal) -> None:
         """Clear up: nothing of the upgrade is needed any more."""
