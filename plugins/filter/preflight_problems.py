@@ -29,9 +29,9 @@ positional: host
 options:
   _input:
     description:
-      - What was seen, with the keys C(estate), C(secrets), C(images), C(passphrase), C(state_dir),
-        C(control), C(tried), C(found), C(unreachable), C(ssh), C(seal) and C(limits), as role
-        P(tamshai.phoenix.preflight#role) puts them together.
+      - What was seen, with the keys C(estate), C(variables), C(secrets), C(images), C(passphrase),
+        C(state_dir), C(control), C(tried), C(found), C(unreachable), C(ssh), C(seal) and C(limits),
+        as role P(tamshai.phoenix.preflight#role) puts them together.
     type: dict
     required: true
   host:
@@ -64,6 +64,8 @@ def preflight_problems(seen: Any, host: str) -> list[str]:
     known["tried"] = _outcomes(plain(seen["tried"]))
     known["estate"] = plain_inputs(seen["estate"])
     known["secrets"] = plain_secrets(seen["secrets"])
+    # Before ansible-core 2.19, a template that says none is an empty string.
+    known["found"] = known["found"] or None
     return find(str(host), known)
 
 

@@ -16,6 +16,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sysconfig
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -107,18 +108,19 @@ class Estate:
             *("-e", json.dumps(places), *arguments),
         ]
 
-    def environment(self, report: Path) -> dict[str, str]:
-        path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    def environment(self, report: Path, ansible: Path = ROOT / ".venv") -> dict[str, str]:
+        collections = f"{ROOT / 'build' / 'collections'}:{sysconfig.get_path('purelib')}"
         return {
             **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
-            "PATH": path,
+            "PATH": f"{ansible / 'bin'}:{os.environ['PATH']}",
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": collections,
             "PHASE_CLOCK_LIVE": "never",
             "PHASE_CLOCK_REPORT": str(report),
         }
 
-    def play(self, playbook: str, *arguments: str) -> Play:
-        """Run a playbook to its end."""
+    def play(self, playbook: str, *arguments: str, ansible: Path = ROOT / ".venv") -> Play:
+        """Run a playbook to its end, with the Ansible of a virtual environment."""
         self._number += 1
         report = self.folder / f"run{self._number}" / "phases.json"
         command = self.command(playbook, report, *arguments)
@@ -126,7 +128,7 @@ class Estate:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment(report),
+            env=self.environment(report, ansible),
             capture_output=True,
             text=True,
             check=False,

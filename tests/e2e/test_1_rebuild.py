@@ -6,9 +6,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .conftest import ROOT
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
@@ -18,6 +24,19 @@ pytestmark = [pytest.mark.drill, pytest.mark.slow]
 SECOND_RUN = 0.4
 REBUILD = 180
 REUSED = os.environ.get("E2E_REUSE") == "1"
+# The oldest that is declared; for a Python that it does not know the next, as old in its templates.
+OLD = "2.17.14" if sys.version_info < (3, 13) else "2.18.9"
+
+
+@pytest.fixture(scope="module")
+def old_ansible() -> Path:
+    """A virtual environment with that; its collections are those of this one."""
+    place = ROOT / "build" / "cache" / f"ansible-core-{OLD}"
+    if not (place / "bin" / "ansible-playbook").exists():
+        venv.create(place, with_pip=True)
+        pip = [str(place / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"ansible-core=={OLD}", "cryptography"], check=True)
+    return place
 
 
 @pytest.mark.skipif(REUSED, reason="the host is not bare")
@@ -55,6 +74,14 @@ def test_a_second_run_changes_nothing(estate: Any) -> None:
         [phase["name"] for phase in made.report["phases"]], 0
     )
     estate.second = made
+
+
+def test_an_ansible_as_old_as_is_declared_changes_nothing_either(
+    estate: Any, old_ansible: Path
+) -> None:
+    made = estate.play("phoenix", "--diff", ansible=old_ansible)
+    assert made.rc == 0, made.output[-4000:]
+    assert made.changed == 0, made.output[-8000:]
 
 
 def test_both_runs_are_quick_enough(estate: Any) -> None:

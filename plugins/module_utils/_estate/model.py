@@ -304,7 +304,6 @@ def _certificates(model: Estate) -> Rows:
             "uid": 0,
             "gid": 0,
             "reload": "none",
-            "reload_signal": None,
         }
     )
     return rows

@@ -15,7 +15,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.schema import AUTHENTICATE
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.schema import (
+    AUTHENTICATE,
+    ESTATE,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate import (
     nearest,
     problems,
@@ -44,13 +47,15 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
     """Every problem of one host.
 
     :arg host: The name of the host in the inventory.
-    :arg seen: ``estate`` (as for estate_problems), ``secrets``, ``images``, ``passphrase``,
+    :arg seen: ``estate`` (as for estate_problems), ``variables`` (names of all variables that begin
+        with ``estate_``), ``secrets``, ``images``, ``passphrase``,
         ``state_dir``, ``control`` (facts of the control node), ``tried`` (``index``, ``url``,
         ``wanted`` and ``status`` of each attempt with a secret), ``found`` (facts of the host,
         ``None`` where it did not answer), ``unreachable`` (why), ``ssh``, ``seal`` (what is
         declared about the seal of the vault) and ``limits``.
     """
     checks: tuple[Callable[[Mapping[str, Any]], Problems], ...] = (
+        _variables,
         _estate,
         _images,
         _seal,
@@ -66,6 +71,14 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
         _ssh,
     )
     return [f"{host}: {problem}" for check in checks for problem in check(seen)]
+
+
+def _variables(seen: Mapping[str, Any]) -> Problems:
+    """A misspelt variable would leave its default in force, and nobody would know."""
+    known = {f"estate_{key}" for key in ESTATE if key != "host"}
+    for name in seen["variables"]:
+        if name not in known | {"estate_model"}:
+            yield f"{name}: no variable of role estate has this name{nearest(name, known)}"
 
 
 def _estate(seen: Mapping[str, Any]) -> Problems:

@@ -88,6 +88,15 @@ def test_an_engine_that_answers_is_used_as_it_is(machine: Machine) -> None:
     assert link.resolve() == machine.clone
 
 
+def test_a_copy_of_the_collection_that_somebody_installed_gives_way(machine: Machine) -> None:
+    link = machine.clone / "build/collections/ansible_collections/tamshai/phoenix"
+    (link / "plugins").mkdir(parents=True)
+    result = machine.bootstrap("--no-engine")
+    assert result.returncode == 0, result.stderr
+    assert link.is_symlink()
+    assert link.resolve() == machine.clone
+
+
 def test_without_the_engine_nothing_asks_for_one(machine: Machine) -> None:
     assert machine.bootstrap("--no-engine").returncode == 0
     assert machine.called("docker") == []

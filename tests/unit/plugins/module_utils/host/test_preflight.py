@@ -43,6 +43,7 @@ def sound() -> dict[str, Any]:
             ],
             "secrets": [{"path": "api", "key": "API_KEY", "value": SECRET}],
         },
+        "variables": ["estate_domain", "estate_model", "estate_services"],
         "secrets": [{"path": "api", "key": "API_KEY", "value": SECRET}],
         "images": {"openbao": f"registry:5000/bao@{DIGEST}", "api": "docker.io/me/api:1.2.3"},
         "passphrase": "a passphrase of many words",
@@ -103,6 +104,11 @@ def test_nothing_stands_against_a_sound_estate() -> None:
     ("path", "value", "expected"),
     [
         ("estate.services.1.kv", ["apj"], "vps1: estate_secrets[0].path: no service reads"),
+        (
+            "variables",
+            ["estate_servises", "estate_name"],
+            'vps1: estate_servises: no variable of role estate has this name (did you mean "estate',
+        ),
         ("images.api", "", "vps1: images_references.api: a service uses it and there is no ref"),
         ("images.api", "me/api", "vps1: images_references.api: must have a digest or an exact tag"),
         ("images.api", "me/api:latest", "vps1: images_references.api: must have a digest or an"),
@@ -134,6 +140,7 @@ def test_nothing_stands_against_a_sound_estate() -> None:
         ("control.versions.cryptography", "", "vps1: control node: cryptography is missing"),
         ("control.versions.ansible-core", "2.16.3", "vps1: control node: ansible-core is 2.16.3"),
         ("found", None, "vps1: ansible_host: no answer ("),
+        ("found", "", "vps1: ansible_host: no answer ("),
         ("found.uid", 1000, "vps1: ansible_become: modules run without root's rights"),
         ("found.version", "11", "vps1: preflight_systems: the host runs Debian 13; supported are"),
         ("found.python", "3.9.2", "vps1: ansible_python_interpreter: Python on the host is 3.9.2"),
