@@ -22,8 +22,8 @@ options:
     description:
       - File (or directory of hashed files) with the CA certificates that the server's certificate
         is verified with.
-      - If not set, the environment variable E(BAO_CACERT), E(VAULT_CACERT) or E(VAULT_CAPATH) is
-        used, and else what the operating system trusts.
+      - If not set, the environment variable E(BAO_CACERT), E(BAO_CAPATH), E(VAULT_CACERT) or
+        E(VAULT_CAPATH) is used, and else what the operating system trusts.
       - Verification cannot be switched off. A module that finds E(BAO_SKIP_VERIFY) or
         E(VAULT_SKIP_VERIFY) set says in a warning that it does not do that.
     type: path
@@ -45,6 +45,7 @@ options:
     description:
       - The client certificate as text in PEM format; it goes before O(client_cert) and never
         touches the host's disk.
+      - It may hold the private key as well.
     type: str
   client_key_content:
     description:
@@ -66,7 +67,7 @@ options:
     description:
       - Seconds that one request may take, connecting included.
       - If not set, the environment variable E(BAO_CLIENT_TIMEOUT) or E(VAULT_CLIENT_TIMEOUT) is
-        used.
+        used, in seconds or with a unit.
     type: int
     default: 30
   retries:
@@ -91,6 +92,8 @@ options:
       - V(cert) logs in by the client certificate, V(approle) by O(auth_role_id) and
         O(auth_secret_id); the token is revoked when the module ends.
       - V(none) sends no token.
+      - What is given to log in by is refused with V(token), and a token that is given besides a
+        login is warned of.
     type: str
     choices: [token, cert, approle, none]
     default: token
@@ -113,12 +116,14 @@ options:
   token:
     description:
       - Token to send.
-      - If not set, the environment variable E(BAO_TOKEN) or E(VAULT_TOKEN) is used.
+      - If neither it nor O(token_file) is set, the environment variable E(BAO_TOKEN) or
+        E(VAULT_TOKEN) is used.
     type: str
   token_file:
     description:
-      - File that holds the token; if neither it nor O(token) is set, C(~/.vault-token) is read
-        where it exists.
+      - File that holds the token.
+      - If neither it, nor O(token), nor a variable of the environment is set, C(~/.vault-token) is
+        read where it exists.
     type: path
   root_shares:
     description:

@@ -42,7 +42,7 @@ options:
   state:
     description:
       - Whether the role has to exist.
-      - Removing it ends all its SecretIDs.
+      - Removing it ends all its SecretIDs, so no other option of theirs goes with that.
     type: str
     choices: [present, absent]
     default: present
@@ -98,7 +98,7 @@ options:
   token_type:
     description: Kind of token.
     type: str
-    choices: [default, service, batch, default-service, default-batch]
+    choices: [default, service, batch]
   secret_id_list:
     description: Whether the SecretIDs that are left are described in the result, by accessor.
     type: bool
@@ -120,7 +120,8 @@ options:
     type: dict
     suboptions:
       wrap_ttl:
-        description: Lifetime of the token that it is wrapped in, in seconds or with a unit.
+        description: Lifetime of the token that it is wrapped in, in seconds or with a unit, and
+          more than none.
         type: str
       plain:
         description: Whether it may be returned in clear instead; set C(no_log) on the task then.
@@ -143,7 +144,7 @@ options:
         elements: str
         default: []
       metadata:
-        description: Names and values that are logged with its use.
+        description: Names and values, as text, that are logged with its use.
         type: dict
   secret_id_tidy:
     description: Whether the server is told to remove what is left of expired SecretIDs.
@@ -201,6 +202,11 @@ fields:
   type: list
   elements: str
   sample: [token_ttl]
+role_id:
+  description: RoleID of the role.
+  returned: if it is stated, or the role exists and the token may read it
+  type: str
+  sample: mcp-hr-role-id-tamshai-v1
 secret_ids:
   description: The SecretIDs that are left, the newest first, by accessor and without the SecretID.
   returned: if O(secret_id_list=true)
@@ -243,7 +249,15 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     client_from,
     connection_spec,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import argument_spec
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.errors import (
+    ForbiddenError,
+    NoRouteError,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import (
+    Field,
+    argument_spec,
+    normalise,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import AppRoles
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.reconcile import reconcile
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.secret_ids import (
@@ -251,37 +265,76 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.secret_ids 
     SecretIds,
 )
 
+OF_SECRET_IDS = (
+    *("secret_id_issue", "secret_id_list", "secret_id_destroy", "secret_id_keep"),
+    "secret_id_tidy",
+)
+OF_AN_ISSUE = {
+    "wrap_ttl": Field("duration"),
+    "ttl": Field("duration"),
+    "num_uses": Field("count"),
+    "cidr_list": Field("cidrs"),
+    "token_bound_cidrs": Field("cidrs"),
+}
+
 
 def work(module: AnsibleModule) -> Result:
-    issue = wanted_issue(module.params["secret_id_issue"])
+    issue = wanted_issue(module.params)
+    entry = {name: module.params[name] for name in ("name", "mount", *AppRoles.fields)}
+    path = AppRoles().path(AppRoles().key(entry))
     with client_from(module) as client:
         if module.params["state"] == "absent":
             return absent(module, client)
-        entry = {name: module.params[name] for name in ("name", "mount", *AppRoles.fields)}
         done = reconcile(client, {AppRoles: [entry]}, check_mode=module.check_mode)
+        for place in done.unmounted:
+            module.warn(f"nothing is mounted at {place} now: what goes there needs that first")
         outcome = done.outcomes[0]
         values: dict[str, Any] = {"verdict": outcome.verdict, "fields": outcome.fields}
-        path = AppRoles().path(AppRoles().key(entry))
         values.update(secret_ids(module, SecretIds(client, path), done.plan, issue))
+        values.update(role_id(client, path, module.params["role_id"]))
         return Result(done.plan, **values)
 
 
-def wanted_issue(options: dict[str, Any] | None) -> Issue | None:
-    if options is None:
-        return None
-    if not options["wrap_ttl"] and not options["plain"]:
-        raise PhoenixError(
-            "the SecretID would leave the server in clear",
-            hint="Give 'wrap_ttl', or allow it by 'plain'.",
-        )
-    return Issue(
-        wrap_ttl=options["wrap_ttl"] or "",
-        ttl=options["ttl"] or "",
-        num_uses=options["num_uses"],
-        cidr_list=options["cidr_list"],
-        token_bound_cidrs=options["token_bound_cidrs"],
-        metadata=options["metadata"],
-    )
+def wanted_issue(options: dict[str, Any]) -> Issue | None:
+    """What SecretID to issue.
+
+    :raises PhoenixError: naming all that is wrong with the options about SecretIDs.
+    """
+    given, mistakes = options["secret_id_issue"], []
+    if options["state"] == "absent":
+        mistakes += [
+            f"'{name}' is of no use with state 'absent'"
+            for name in OF_SECRET_IDS
+            if options[name] or (options[name] == 0 and name == "secret_id_keep")
+        ]
+    if (options["secret_id_keep"] or 0) < 0:
+        mistakes.append("'secret_id_keep' is less than 0")
+    values: dict[str, Any] = {}
+    if given is not None:
+        try:
+            values = normalise(OF_AN_ISSUE, given)
+        except PhoenixError as error:
+            mistakes.append(f"secret_id_issue: {error.message}")
+        if given["wrap_ttl"] and values.get("wrap_ttl") == 0:
+            mistakes.append("secret_id_issue: wrap_ttl: 0 would not wrap the SecretID")
+        elif not given["wrap_ttl"] and not given["plain"]:
+            mistakes.append(
+                "the SecretID would leave the server in clear; give 'wrap_ttl', or allow it by "
+                "'plain'"
+            )
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
+    return None if given is None else Issue(**values, metadata=given["metadata"])
+
+
+def role_id(client: VaultClient, path: str, stated: str | None) -> dict[str, str]:
+    if stated:
+        return {"role_id": stated}
+    try:
+        found = client.read(f"{path}/role-id")
+    except (ForbiddenError, NoRouteError):
+        return {}  # Nobody asked for it, so it is no fault that it cannot be told.
+    return {"role_id": str(found["role_id"])} if found else {}
 
 
 def absent(module: AnsibleModule, client: VaultClient) -> Result:
@@ -311,7 +364,7 @@ def secret_ids(
         if act:
             values["issued"] = owned.issue(issue)
     if options["secret_id_tidy"]:
-        plan.add("secret ids", options["mount"], "tidy")
+        plan.add("secret ids", options["mount"].strip("/"), "tidy")
         if act:
             owned.tidy(options["mount"])
     if options["secret_id_list"]:

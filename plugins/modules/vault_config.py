@@ -95,9 +95,10 @@ options:
         description: Whether it is listed without a token, V(unauth) or V(hidden).
         type: str
       token_type: &token_type
-        description: Kind of token that an auth method makes.
+        description: Kind of token that an auth method makes; V(default-service) and
+          V(default-batch) leave the choice to its roles.
         type: str
-        choices: [default, service, batch, default-service, default-batch]
+        choices: [service, batch, default-service, default-batch]
       audit_non_hmac_request_keys: &audit_non_hmac_request_keys
         description: Keys of requests that the audit log shows in clear.
         type: list
@@ -166,7 +167,7 @@ options:
         type: str
         required: true
       text:
-        description: The policy, kept and compared to the byte.
+        description: The policy, kept and compared to the byte; an empty one is refused.
         type: str
         required: true
   approles:
@@ -233,7 +234,10 @@ options:
         description: Whether a token is bound to the address that logged in, where the server knows
           that.
         type: bool
-      token_type: *token_type
+      token_type: &role_token_type
+        description: Kind of token; V(default) leaves the choice to the auth method.
+        type: str
+        choices: [default, service, batch]
   cert_roles:
     description:
       - Roles of the certificate method.
@@ -314,7 +318,7 @@ options:
         description: Whether a token is bound to the address that logged in, where the server knows
           that.
         type: bool
-      token_type: *token_type
+      token_type: *role_token_type
   database_connections:
     description:
       - Connections of a database engine.
@@ -508,7 +512,12 @@ options:
           - Beginning of the names of the objects that this call owns; an empty one is refused.
           - For roles the mount comes first, as in V(approle/svc-).
         type: str
-        required: true
+      names:
+        description:
+          - Names of the objects that this call owns, whole ones, where no prefix is theirs alone.
+          - For roles the mount comes first, as in V(approle/old).
+        type: list
+        elements: str
   concurrency:
     description: How many requests are under way at a time.
     type: int
@@ -572,7 +581,7 @@ EXAMPLES = r"""
 RETURN = r"""
 objects:
   description: Every declared or removed object with what became of it, or in check mode would.
-  returned: success, and failure with RV(ignore:vault_error=ignored_field)
+  returned: success, and failure where something was ignored or cannot be put right
   type: list
   elements: dict
   contains:
@@ -586,7 +595,8 @@ objects:
       sample: approle/mcp-hr
     verdict:
       description:
-        - V(unchanged), V(created), V(updated), V(deleted) or V(ignored by the server).
+        - V(unchanged), V(created), V(updated), V(deleted), V(ignored by the server), or
+          V(drifted) where it differs in what cannot be changed once it exists.
       type: str
       sample: updated
     fields:
@@ -656,9 +666,14 @@ def work(module: AnsibleModule) -> Result:
     ]
     settings = options["rate_limit_settings"]
     declared[kinds.RateLimitSettings] = [settings] if settings else []
-    purges = [Purge(purge["kind"], purge["prefix"]) for purge in options["purge"]]
+    purges = [
+        Purge(purge["kind"], purge["prefix"] or "", tuple(purge["names"] or ()))
+        for purge in options["purge"]
+    ]
     with client_from(module, workers=options["concurrency"]) as client:
         done = reconcile(client, declared, purges=purges, check_mode=module.check_mode)
+        for place in done.unmounted:
+            module.warn(f"nothing is mounted at {place} now: what goes there needs that first")
         return Result(
             done.plan,
             objects=[outcome.as_dict() for outcome in done.outcomes],
@@ -705,8 +720,12 @@ def main() -> None:
     spec["purge"] = _list_of(
         {
             "kind": {"type": "str", "choices": list(PURGED), "required": True},
-            "prefix": {"type": "str", "required": True},
+            "prefix": {"type": "str"},
+            "names": {"type": "list", "elements": "str"},
         }
+    )
+    spec["purge"].update(
+        mutually_exclusive=[("prefix", "names")], required_one_of=[("prefix", "names")]
     )
     spec["concurrency"] = {"type": "int", "default": 8}
     run(spec, work)

@@ -46,7 +46,9 @@ options:
         required: true
       data:
         description:
-          - Keys with their values.
+          - Keys with their values, which may be lists and mappings.
+          - Null is refused, and so is a number beyond 53 bits, which the engine would round; write
+            that as text.
           - Keys that are not named stay as they are, unless O(secrets[].only=true).
         type: dict
         default: {}
@@ -61,7 +63,7 @@ options:
             type: str
             required: true
           length:
-            description: Number of characters.
+            description: Number of characters, at least one.
             type: int
             default: 32
           alphabet:
@@ -75,7 +77,7 @@ options:
         type: bool
         default: false
       custom_metadata:
-        description: Entries of custom metadata that have to be there.
+        description: Entries of custom metadata, as text, that have to be there.
         type: dict
         default: {}
   fingerprint_key:
@@ -143,6 +145,7 @@ secrets:
       sample: 2
 """
 
+from collections import Counter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -156,6 +159,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     client_from,
     connection_spec,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.errors import ForbiddenError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kv import (
     Generate,
     Secret,
@@ -171,26 +175,53 @@ def declared(module: AnsibleModule) -> list[Secret]:
     # would hide version numbers. Short values are kept out of the result altogether instead.
     options["secrets"] = [{**entry, "data": dict.fromkeys(entry["data"], MASK)} for entry in given]
     module.no_log_values = {v for v in module.no_log_values if len(str(v)) >= MIN_LENGTH}
-    secrets = [
-        Secret(
-            mount=options["mount"].strip("/"),
-            path=entry["path"].strip("/"),
-            data=entry["data"],
-            generate={
-                item["key"]: Generate(item["length"], item["alphabet"])
-                for item in entry["generate"]
-            },
-            only=entry["only"],
-            metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
-            key=key,
-        )
-        for entry in given
-    ]
-    paths = [secret.path for secret in secrets]
-    twice = sorted({path for path in paths if paths.count(path) > 1})
-    if twice:
-        raise PhoenixError(f"declared twice: {', '.join(twice)}")
+    secrets, mistakes = [], []
+    for entry in given:
+        try:
+            secrets.append(secret_of(entry, options["mount"].strip("/"), key))
+        except PhoenixError as error:
+            mistakes.append(error.message)
+    paths = Counter(entry["path"].strip("/") for entry in given)
+    mistakes += [f"declared twice: {path}" for path, times in sorted(paths.items()) if times > 1]
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
     return secrets
+
+
+def secret_of(entry: dict[str, Any], mount: str, key: bytes) -> Secret:
+    made = Counter(item["key"] for item in entry["generate"])
+    twice = sorted(name for name, times in made.items() if times > 1)
+    if twice:
+        raise PhoenixError(f"{entry['path']}: generated twice: {', '.join(twice)}")
+    return Secret(
+        mount=mount,
+        path=entry["path"].strip("/"),
+        data=entry["data"],
+        generate={
+            item["key"]: Generate(item["length"], item["alphabet"]) for item in entry["generate"]
+        },
+        only=entry["only"],
+        metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
+        key=key,
+    )
+
+
+def refuse_other_engine(client: VaultClient, mount: str) -> None:
+    """Refuse a mount that would take a write to ``data/`` for a secret of that name.
+
+    :raises PhoenixError: if it is not an engine of version 2.
+    """
+    try:
+        about = client.call("GET", f"sys/internal/ui/mounts/{mount}").data
+    except ForbiddenError:
+        return  # Nothing in it is allowed either, which the next request says.
+    version = str((about.get("options") or {}).get("version") or "1")
+    if about.get("type") != "kv" or version != "2":
+        what = f"version {version}" if about.get("type") == "kv" else f"type {about.get('type')}"
+        raise PhoenixError(
+            f"{mount} is an engine of {what}, not a key-value engine of version 2",
+            hint="Nothing was written.",
+        )
 
 
 def describe(plan: Plan, secret: Secret, verdict: Verdict) -> str:
@@ -220,6 +251,8 @@ def work(module: AnsibleModule) -> Result:
     plan = Plan()
     with client_from(module, workers=module.params["concurrency"]) as client:
         verdicts = client.map(lambda secret: secret.inspect(client), secrets)
+        if any(verdict.changed and not verdict.version for verdict in verdicts):
+            refuse_other_engine(client, module.params["mount"].strip("/"))
         words = [describe(plan, s, v) for s, v in zip(secrets, verdicts, strict=True)]
         versions = [verdict.version for verdict in verdicts]
         if not module.check_mode:

@@ -346,7 +346,7 @@ class TestConfig:
     def test_what_cannot_be_changed_is_refused_before_anything_is(
         self, server: OpenBao, root: VaultClient
     ) -> None:
-        policies = [{"name": "never", "text": ""}]
+        policies = [{"name": "never", "text": "# a"}]
         engines = [{"path": "tamshai", "type": "database"}]
         result = configure(server, secret_engines=engines, policies=policies)
         assert "type='kv' and is declared with type='database'" in result["msg"]

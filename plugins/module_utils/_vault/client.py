@@ -72,6 +72,8 @@ _CAPABILITIES = {
     "PATCH": ("patch",),
     "DELETE": ("delete",),
 }
+# What a server says with status 500 although it is the request that is wrong.
+_REFUSALS = ("already in use", "invalid CIDR", "at least one constraint should be enabled")
 _NOT_READY = (
     errors.UnreachableError,
     errors.SealedError,
@@ -465,6 +467,8 @@ class VaultClient:
                 )
                 if reply.status in accept or (reply.status not in _TRANSIENT and not upgrading):
                     return reply
+                if reply.status == 500 and any(w in str(reply.messages) for w in _REFUSALS):
+                    return reply
                 failure = self._transient(path, reply)
                 if reply.status == 500 and not repeatable:
                     raise failure
@@ -606,6 +610,12 @@ class VaultClient:
             return errors.ConflictError(f"{path}: {said}", **common)
         if reply.status == 400 and "HTTP request to an HTTPS server" in said:
             return errors.UnreachableError(f"{self.url} speaks HTTPS, not HTTP", **common)
+        if reply.status == 400 and not reply.messages and not path.isprintable():
+            return errors.RefusedError(
+                f"{method} {path!r} was refused",
+                hint="A path must not hold line breaks, control characters and the like.",
+                **common,
+            )
         return errors.RefusedError(f"{method} {path} was refused: {said}", **common)
 
     def token_lives(self) -> bool:
@@ -718,8 +728,8 @@ def client_from(
     """
     connection = connection_from(module.params)
     protect(module, connection.token)
-    for name in unheard():
-        module.warn(f"{name} is set, and not heard: the server's certificate is always verified")
+    for words in unheard(module.params):
+        module.warn(words)
     if not mask_login:
         return VaultClient(connection, workers=workers)
     client = VaultClient(connection, workers=workers, on_login=lambda token: protect(module, token))

@@ -20,6 +20,7 @@ __all__ = [
     "TOKEN_FIELDS",
     "Field",
     "argument_spec",
+    "networks",
     "normalise",
     "observed",
 ]
@@ -64,18 +65,29 @@ def _names(value: Any) -> list[str]:
     return sorted({str(item).strip() for item in items} - {""})
 
 
-def _cidrs(value: Any) -> list[str]:
+def networks(value: Any) -> list[str]:
     """Networks, each with its prefix length.
 
     Servers answer 127.0.0.1 for a token's 127.0.0.1/32, and refuse that very form for a SecretID.
+
+    :raises PhoenixError: naming each that is none.
     """
-    networks = set()
+    found, wrong = set(), []
     for item in _names(value):
         try:
-            networks.add(str(ipaddress.ip_network(item, strict=False)))
-        except ValueError as error:
-            raise PhoenixError(f"not a network: {item!r}") from error
-    return sorted(networks)
+            found.add(str(ipaddress.ip_network(item, strict=False)))
+        except ValueError:
+            wrong.append(repr(item))
+    if wrong:
+        raise PhoenixError(f"not a network: {', '.join(wrong)}")
+    return sorted(found)
+
+
+def _count(value: Any) -> int:
+    count = int(value or 0)
+    if count < 0:
+        raise PhoenixError(f"less than nothing: {count}")
+    return count
 
 
 def _map(value: Any) -> dict[str, str]:
@@ -84,7 +96,8 @@ def _map(value: Any) -> dict[str, str]:
 
 FORMS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
     "bool": (bool, {"type": "bool"}),
-    "cidrs": (_cidrs, {"type": "list", "elements": "str"}),
+    "count": (_count, {"type": "int"}),
+    "cidrs": (networks, {"type": "list", "elements": "str"}),
     "duration": (_duration, {"type": "str"}),
     "int": (lambda value: int(value or 0), {"type": "int"}),
     "list": (lambda value: [str(v) for v in value or []], {"type": "list", "elements": "str"}),
@@ -99,15 +112,12 @@ TOKEN_FIELDS: dict[str, Field] = {
     "token_explicit_max_ttl": Field("duration"),
     "token_max_ttl": Field("duration"),
     "token_no_default_policy": Field("bool"),
-    "token_num_uses": Field("int"),
+    "token_num_uses": Field("count"),
     "token_period": Field("duration"),
     "token_policies": Field("names"),
     "token_strictly_bind_ip": Field("bool"),
     "token_ttl": Field("duration"),
-    "token_type": Field(
-        "text",
-        choices=("default", "service", "batch", "default-service", "default-batch"),
-    ),
+    "token_type": Field("text", choices=("default", "service", "batch")),
 }
 
 # The database engine.
@@ -139,16 +149,18 @@ CONNECTION_FIELDS: dict[str, Field] = {
 def normalise(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str, Any]:
     """What is stated in ``values`` (``None`` is not stated), in the form for comparing.
 
-    :raises PhoenixError: naming the setting whose value cannot be read.
+    :raises PhoenixError: naming each setting whose value cannot be read.
     """
-    result = {}
+    result, mistakes = {}, []
     for name, value in values.items():
         if value is None or name not in fields:
             continue
         try:
             result[name] = FORMS[fields[name].form][0](value)
         except (PhoenixError, ValueError, TypeError, AttributeError) as error:
-            raise PhoenixError(f"{name}: {error}") from error
+            mistakes.append(f"{name}: {error}")
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
     return result
 
 

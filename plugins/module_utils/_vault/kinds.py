@@ -119,7 +119,9 @@ class _Mounts(Kind):
         "default_lease_ttl": Field("duration"),
         "max_lease_ttl": Field("duration"),
         "listing_visibility": Field("text"),
-        "token_type": TOKEN_FIELDS["token_type"],
+        "token_type": Field(
+            "text", choices=("service", "batch", "default-service", "default-batch")
+        ),
         "audit_non_hmac_request_keys": Field("names"),
         "audit_non_hmac_response_keys": Field("names"),
         "passthrough_request_headers": Field("names"),
@@ -161,6 +163,14 @@ class SecretEngines(_Mounts):
     name = "secret engine"
     base = "sys/mounts"
 
+    def wanted(self, entry: Entry) -> Values:
+        values = super().wanted(entry)
+        # Other names for one engine, which the server keeps as what they stand for.
+        version = {"kv-v1": "1", "kv-v2": "2"}.get(values.get("type", ""))
+        if version:
+            values |= {"type": "kv", "options": {**values.get("options", {}), "version": version}}
+        return values
+
 
 class AuthMethods(_Mounts):
     name = "auth method"
@@ -172,7 +182,7 @@ class KvConfigs(Kind):
 
     name = "kv config"
     fields: ClassVar[Mapping[str, Field]] = {
-        "max_versions": Field("int"),
+        "max_versions": Field("count"),
         "cas_required": Field("bool"),
         "delete_version_after": Field("duration"),
     }
@@ -187,7 +197,7 @@ class KvConfigs(Kind):
         try:
             data = client.read(f"{key}/config")
         except errors.NoRouteError:
-            return None  # The mount itself is still to be made.
+            return None  # The mount itself is still to be made: its secret engine is declared.
         return None if data is None else observed(self.fields, data)
 
     def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
@@ -204,6 +214,12 @@ class Policies(Kind):
 
     def key(self, entry: Entry) -> str:
         return lower(str(entry["name"]))
+
+    def wanted(self, entry: Entry) -> Values:
+        values = super().wanted(entry)
+        if not values["text"].strip():
+            raise PhoenixError("text: no server takes an empty policy")
+        return values
 
     def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
         if len(keys) <= FEW:
@@ -239,9 +255,15 @@ class _Roles(Kind):
     few: ClassVar[int] = FEW
     checked = True
 
+    def __init__(self) -> None:
+        self.unmounted: set[str] = set()
+
     def key(self, entry: Entry) -> str:
         mount = str(entry.get("mount") or self.default_mount).strip("/")
-        return f"{mount}/{self.own_name(str(entry['name']))}"
+        name = str(entry["name"])
+        if not name or "/" in name:
+            raise PhoenixError(f"{self.name} {name!r}: a name is not empty and holds no slash")
+        return f"{mount}/{self.own_name(name)}"
 
     def own_name(self, name: str) -> str:
         """A name as the server keeps it."""
@@ -261,7 +283,8 @@ class _Roles(Kind):
                 else:
                     client.keys(f"{self.prefix}{mount}/{self.collection}")
             except errors.NoRouteError:
-                absent |= set(members)  # The mount itself is still to be made.
+                absent |= set(members)
+                self.unmounted.add(f"{self.prefix}{mount}")
         return absent
 
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
@@ -299,7 +322,7 @@ class AppRoles(_Roles):
         "bind_secret_id": Field("bool"),
         "local_secret_ids": Field("bool", fixed=True),
         "secret_id_bound_cidrs": Field("cidrs"),
-        "secret_id_num_uses": Field("int"),
+        "secret_id_num_uses": Field("count"),
         "secret_id_ttl": Field("duration"),
         **TOKEN_FIELDS,
     }
@@ -492,7 +515,7 @@ class RateLimits(Kind):
     fields: ClassVar[Mapping[str, Field]] = {
         "path": Field("text"),
         "role": Field("text"),
-        "rate": Field("int"),
+        "rate": Field("count"),
         "interval": Field("duration"),
         "block_interval": Field("duration"),
         "inheritable": Field("bool"),

@@ -15,7 +15,9 @@ Two ways of knowing what is equal:
     is written again. Which keys exist is asked of ``subkeys/``, which shows no value.
 
 Writing merges into what is there (``PATCH``), under check-and-set, so keys of others stay and a
-concurrent writer is noticed.
+concurrent writer is noticed. The merge is RFC 7396's, which goes into mappings and takes null for
+'remove': so each entry of a mapping that is to go is named in it, and null is refused as a value.
+So is a number that the engine would round: it keeps 53 bits of each.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +33,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import Pho
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.exact import canonical
 
 __all__ = ["Generate", "Secret", "Verdict", "generate_value"]
 
@@ -38,6 +41,8 @@ MARK = "phoenix"
 VERSION = f"{MARK}.version"
 # The server takes 64 entries of custom metadata; one is the version, the rest is for others.
 MAX_FINGERPRINTS = 48
+# What the server takes as custom metadata.
+MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_METADATA = 128, 512, 64
 CONFLICTS = 5
 ALPHABETS = {
     "alphanumeric": string.ascii_letters + string.digits,
@@ -56,7 +61,10 @@ class Generate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one secret needs. ``values`` is what to write; it is empty where nothing differs."""
+    """What one secret needs.
+
+    :arg there: What exists; by fingerprint only the keys, with those of mappings below them.
+    """
 
     exists: bool
     version: int
@@ -65,6 +73,7 @@ class Verdict:
     removed_keys: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     dead: bool = False
+    there: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def changed(self) -> bool:
@@ -101,13 +110,31 @@ class Secret:
     key: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
+        mistakes = list(self._mistakes())
+        if mistakes:
+            raise PhoenixError("; ".join(f"{self.path or '(no path)'}: {m}" for m in mistakes))
+
+    def _mistakes(self) -> Iterator[str]:
+        if not {"", ".", ".."}.isdisjoint(self.path.split("/")):
+            yield "no path of a secret: its parts must not be empty, '.' or '..'"
         both = sorted(set(self.data) & set(self.generate))
         if both:
-            raise PhoenixError(f"{self.path}: both given and generated: {', '.join(both)}")
+            yield f"both given and generated: {', '.join(both)}"
+        short = sorted(key for key, wanted in self.generate.items() if wanted.length < 1)
+        if short:
+            yield f"generated without a single character: {', '.join(short)}"
+        lossy = sorted(key for key, value in self.data.items() if _lossy(value))
+        if lossy:
+            yield f"null, or a number that the engine would round: {', '.join(lossy)}"
         if self.key and len(self.data) > MAX_FINGERPRINTS:
-            raise PhoenixError(
-                f"{self.path}: more than {MAX_FINGERPRINTS} keys cannot be compared by fingerprint"
-            )
+            yield f"more than {MAX_FINGERPRINTS} keys cannot be compared by fingerprint"
+        for name, value in self.metadata.items():
+            if not 0 < len(name.encode()) <= MAX_METADATA_KEY:
+                yield f"custom_metadata: a name has 1 to {MAX_METADATA_KEY} bytes: {name[:20]!r}"
+            if not 0 < len(value.encode()) <= MAX_METADATA_VALUE:
+                yield f"custom_metadata: a value has 1 to {MAX_METADATA_VALUE} bytes: {name[:20]!r}"
+        if len(self.metadata) + (len(self.data) + 1 if self.key else 0) > MAX_METADATA:
+            yield f"custom_metadata: more than {MAX_METADATA} entries, fingerprints included"
 
     def _at(self, part: str) -> str:
         return f"{self.mount}/{part}/{self.path}"
@@ -131,43 +158,34 @@ class Secret:
         dead = not version or bool(newest.get("deletion_time") or newest.get("destroyed"))
         metadata = {k: v for k, v in self.metadata.items() if custom.get(k) != v}
         if dead:
-            changed, made = sorted(self.data), sorted(self.generate)
-            removed: list[str] = []
+            there: Mapping[str, Any] = {}
+            changed = sorted(self.data)
         elif self.key:
-            changed, made, removed = self._by_fingerprint(client, custom, version)
+            there = (client.read(self._at("subkeys")) or {}).get("subkeys") or {}
+            changed = self._by_fingerprint(there, custom, version)
         else:
-            changed, made, removed = self._by_reading(client)
+            there = (client.read(self._at("data")) or {}).get("data") or {}
+            changed = [k for k, v in self.data.items() if k not in there or _differ(there[k], v)]
         return Verdict(
             exists=True,
             version=version,
-            changed_keys=tuple(changed),
-            made_keys=tuple(made),
-            removed_keys=tuple(removed),
+            changed_keys=tuple(sorted(changed)),
+            made_keys=tuple(sorted(key for key in self.generate if key not in there)),
+            removed_keys=tuple(self._to_remove(there)),
             metadata=metadata,
             dead=dead,
+            there=there,
         )
 
-    def _by_reading(self, client: VaultClient) -> tuple[list[str], list[str], list[str]]:
-        answer = client.read(self._at("data")) or {}
-        there: Mapping[str, Any] = answer.get("data") or {}
-        changed = [k for k, v in self.data.items() if k not in there or there[k] != v]
-        return sorted(changed), self._to_make(there), self._to_remove(there)
-
     def _by_fingerprint(
-        self, client: VaultClient, custom: Mapping[str, str], version: int
-    ) -> tuple[list[str], list[str], list[str]]:
-        answer = client.read(self._at("subkeys")) or {}
-        there: Mapping[str, Any] = answer.get("subkeys") or {}
+        self, there: Mapping[str, Any], custom: Mapping[str, str], version: int
+    ) -> list[str]:
         known = custom.get(VERSION) == str(version)
-        changed = [
+        return [
             key
             for key, value in self.data.items()
             if not known or key not in there or custom.get(_entry(key)) != self._print(value)
         ]
-        return sorted(changed), self._to_make(there), self._to_remove(there)
-
-    def _to_make(self, there: Mapping[str, Any]) -> list[str]:
-        return sorted(key for key in self.generate if key not in there)
 
     def _to_remove(self, there: Mapping[str, Any]) -> list[str]:
         if not self.only:
@@ -176,7 +194,7 @@ class Secret:
 
     def _print(self, value: Any) -> str:
         # The path is part of it, so equal values in two places do not look equal.
-        return fingerprint(self.key, f"{self.mount}/{self.path}\0{value!r}")
+        return fingerprint(self.key, f"{self.mount}/{self.path}\0{canonical(value)}")
 
     # -- act ----------------------------------------------------------------------------------
 
@@ -203,19 +221,48 @@ class Secret:
             metadata.update({_entry(k): self._print(v) for k, v in self.data.items()})
             metadata[VERSION] = str(version)
         if metadata:
-            client.patch(self._at("metadata"), {"custom_metadata": metadata})
+            # Of a secret without any version there is nothing yet that could be merged into.
+            bare = not verdict.exists and not verdict.data_changed
+            send = client.write if bare else client.patch
+            send(self._at("metadata"), {"custom_metadata": metadata})
         return version
 
     def _write_data(self, client: VaultClient, verdict: Verdict) -> int:
         values: dict[str, Any] = {key: self.data[key] for key in verdict.changed_keys}
         values |= {key: generate_value(self.generate[key]) for key in verdict.made_keys}
-        body: dict[str, Any] = {"options": {"cas": verdict.version}, "data": values}
-        if verdict.exists and not verdict.dead:
-            values |= dict.fromkeys(verdict.removed_keys)  # RFC 7396: null removes
-            answer = client.patch(self._at("data"), body)
-        else:
-            answer = client.write(self._at("data"), body)
+        merging = verdict.exists and not verdict.dead
+        if merging:
+            values = {key: _merging(verdict.there.get(key), v) for key, v in values.items()}
+            values |= dict.fromkeys(verdict.removed_keys)
+        send = client.patch if merging else client.write
+        answer = send(self._at("data"), {"options": {"cas": verdict.version}, "data": values})
         return int((answer.get("data") or {}).get("version") or 0)
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two values are not the same JSON, in which true is not 1, and 1.0 is."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return set(one) != set(other) or any(_differ(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) != len(other) or any(map(_differ, one, other))
+    return isinstance(one, bool) != isinstance(other, bool) or one != other
+
+
+def _lossy(value: Any) -> bool:
+    """Whether the server would not keep a value as it is."""
+    if isinstance(value, Mapping):
+        return any(map(_lossy, value.values()))
+    if isinstance(value, list):
+        return any(map(_lossy, value))
+    return value is None or (isinstance(value, int) and value.bit_length() > 53)
+
+
+def _merging(there: Any, wanted: Any) -> Any:
+    """What has to be merged into a value to make it another one (RFC 7396)."""
+    if not isinstance(there, Mapping) or not isinstance(wanted, Mapping):
+        return wanted
+    gone = dict.fromkeys(key for key in there if key not in wanted)
+    return gone | {key: _merging(there.get(key), value) for key, value in wanted.items()}
 
 
 def _entry(key: str) -> str:

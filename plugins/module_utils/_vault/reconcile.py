@@ -12,7 +12,7 @@ the server did not take is an error that names the setting and the server's vers
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import MASK
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import KINDS, Kind
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import (
+    KINDS,
+    AuthMethods,
+    Kind,
+    SecretEngines,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.schema import accepted_fields
 
 __all__ = ["Outcome", "Purge", "Reconciler", "reconcile"]
@@ -43,10 +48,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Purge:
-    """Objects of one kind whose key begins with a prefix and that are not declared."""
+    """Objects of one kind that are not declared, and whose key begins with a prefix or is named."""
 
     kind: str
-    prefix: str
+    prefix: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass
@@ -83,7 +89,7 @@ class Reconciler:
 
     :arg declared: For each kind its declared objects, as the module's options describe them.
     :arg purges: What else to remove.
-    :raises PhoenixError: if an object is declared twice or a value cannot be read.
+    :raises PhoenixError: naming each object that is declared twice or cannot be read.
     """
 
     def __init__(
@@ -99,20 +105,29 @@ class Reconciler:
         self._kinds = {kind: kind() for kind in KINDS}
         self._items: dict[type[Kind], list[_Item]] = {kind: [] for kind in KINDS}
         self._doomed: list[tuple[Kind, str]] = []
+        mistakes = [
+            f"purge of every {purge.kind} is refused: name a prefix"
+            for purge in purges
+            if not purge.prefix.strip("/") and not purge.names
+        ]
         for kind, entries in declared.items():
-            self._declare(self._kinds[kind], entries)
+            mistakes += self._declare(self._kinds[kind], entries)
+        if mistakes:
+            raise PhoenixError("; ".join(mistakes))
 
-    def _declare(self, kind: Kind, entries: Sequence[Mapping[str, Any]]) -> None:
+    def _declare(self, kind: Kind, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         seen: set[str] = set()
         for entry in entries:
-            key = kind.key(entry)
-            if key in seen:
-                raise PhoenixError(f"{kind.name} {key} is declared twice")
-            seen.add(key)
+            key = ""
             try:
+                key = kind.key(entry)
                 wanted = kind.wanted(entry)
             except PhoenixError as error:
-                raise PhoenixError(f"{kind.name} {key}: {error.message}") from error
+                yield f"{kind.name} {key}: {error.message}" if key else error.message
+                continue
+            if key in seen:
+                yield f"{kind.name} {key} is declared twice"
+            seen.add(key)
             self._items[type(kind)].append(_Item(kind, key, wanted))
 
     # -- read and plan ------------------------------------------------------------------------
@@ -125,9 +140,21 @@ class Reconciler:
         for items in self._items.values():
             for item in items:
                 self._decide(item)
+        self._refuse_fixed()
+        for items in self._items.values():
             self._refuse_ignored([i for i in items if i.actual is None or i.differing])
         for purge in self._purges:
             self._decide_purge(purge)
+
+    @property
+    def unmounted(self) -> list[str]:
+        """Where declared roles would be, if anything were mounted there or declared to be."""
+        mounts = {f"auth/{item.key}" for item in self._items[AuthMethods]}
+        mounts |= {item.key for item in self._items[SecretEngines]}
+        found: set[str] = set()
+        for kind in self._kinds.values():
+            found |= getattr(kind, "unmounted", set())
+        return sorted(found - mounts)
 
     def _read(self, kind: Kind, items: list[_Item]) -> None:
         missing = kind.missing(self.client, [item.key for item in items])
@@ -168,11 +195,8 @@ class Reconciler:
             return
         fixed = [name for name in differing if item.kind.fields[name].fixed]
         if fixed:
-            raise PhoenixError(
-                f"{item.title} has {_pairs(item.actual, fixed)} and is declared with "
-                f"{_pairs(item.wanted, fixed)}, which cannot be changed once it exists",
-                hint="Remove the object, if what it holds may go, or declare it as it is.",
-            )
+            self.outcomes.append(Outcome(item.kind.name, item.key, "drifted", fixed))
+            return
         self.plan.add(
             item.kind.name,
             item.key,
@@ -182,13 +206,38 @@ class Reconciler:
         )
         self.outcomes.append(Outcome(item.kind.name, item.key, "updated", differing))
 
+    def _refuse_fixed(self) -> None:
+        """Refuse what cannot be put right, all of it at once.
+
+        :raises PhoenixError: before anything has been written.
+        """
+        drifted = {(o.kind, o.name): o.fields for o in self.outcomes if o.verdict == "drifted"}
+        if not drifted:
+            return
+        text = "; ".join(
+            f"{item.title} has {_pairs(item.actual or {}, fields)} and is declared with "
+            f"{_pairs(item.wanted, fields)}, which cannot be changed once it exists"
+            for items in self._items.values()
+            for item in items
+            if (fields := drifted.get((item.kind.name, item.key)))
+        )
+        raise PhoenixError(
+            text,
+            hint="Nothing was written. Remove the object, if what it holds may go, or declare it "
+            "as it is.",
+            objects=[outcome.as_dict() for outcome in self.outcomes],
+        )
+
     def _decide_purge(self, purge: Purge) -> None:
         kind = next(kind for kind in self._kinds.values() if kind.name == purge.kind)
-        if not purge.prefix.strip("/"):
-            raise PhoenixError(f"purge of every {kind.name} is refused: name a prefix")
         declared = {item.key for item in self._items[type(kind)]}
         spared = declared | self._own_access(kind)
-        for name in sorted(kind.names(self.client, purge.prefix)):
+        found = set(kind.names(self.client, purge.prefix) if purge.prefix else ())
+        default = getattr(kind, "default_mount", "")
+        for name in purge.names:
+            wanted = {name, f"{default}/{name}"}
+            found |= wanted.intersection(kind.names(self.client, name))
+        for name in sorted(found):
             if name not in spared and (kind, name) not in self._doomed:
                 self._doomed.append((kind, name))
                 self.plan.add(kind.name, name, "delete", {"exists": True}, {"exists": False})
@@ -210,6 +259,13 @@ class Reconciler:
 
         :raises errors.IgnoredFieldError: if the server took a request and left a setting as it was.
         """
+        if self.unmounted:
+            raise errors.NoRouteError(
+                f"nothing is mounted at {' and '.join(self.unmounted)}",
+                hint="Nothing was written. Declare the mount in the same call, or make it before.",
+                path=self.unmounted[0],
+                status=404,
+            )
         written: list[_Item] = []
         verdicts = {(outcome.kind, outcome.name): outcome for outcome in self.outcomes}
         for kind, items in self._items.items():
@@ -276,7 +332,10 @@ def reconcile(
     purges: Sequence[Purge] = (),
     check_mode: bool = False,
 ) -> Reconciler:
-    """Survey and, outside of check mode, carry out."""
+    """Survey and, outside of check mode, carry out.
+
+    :raises PhoenixError: before anything has been written, if something is wrong with it.
+    """
     reconciler = Reconciler(client, declared, purges)
     reconciler.survey()
     if not check_mode:

@@ -37,28 +37,28 @@ _PUBLIC = (
 class Issue:
     """What a new SecretID is to be like; empty settings are the role's own.
 
-    :arg wrap_ttl: Lifetime of the wrapping token; empty hands the SecretID out in clear.
+    :arg wrap_ttl: Lifetime of the wrapping token, in seconds; 0 hands the SecretID out in clear.
     """
 
-    wrap_ttl: str = ""
-    ttl: str = ""
+    wrap_ttl: int = 0
+    ttl: int | None = None
     num_uses: int | None = None
     cidr_list: Sequence[str] = ()
     token_bound_cidrs: Sequence[str] = ()
-    metadata: Mapping[str, str] | None = None
+    metadata: Mapping[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {}
-        if self.ttl:
-            body["ttl"] = self.ttl
-        if self.num_uses is not None:
-            body["num_uses"] = self.num_uses
+        for name in ("ttl", "num_uses"):
+            if getattr(self, name) is not None:
+                body[name] = getattr(self, name)
         for name in ("cidr_list", "token_bound_cidrs"):
             if getattr(self, name):
                 body[name] = list(getattr(self, name))
         if self.metadata:
-            # A string of JSON in a field of JSON: so the API has it.
-            body["metadata"] = json.dumps(dict(self.metadata), sort_keys=True)
+            # A string of JSON in a field of JSON: so the API has it. Its values are text.
+            texts = {key: str(value) for key, value in self.metadata.items()}
+            body["metadata"] = json.dumps(texts, sort_keys=True)
         return body
 
 
@@ -145,4 +145,4 @@ class SecretIds:
 
     def tidy(self, mount: str) -> None:
         """Have the server remove what is left of expired SecretIDs, in its own time."""
-        self._client.write(f"auth/{mount}/tidy/secret-id")
+        self._client.write(f"auth/{mount.strip('/')}/tidy/secret-id")

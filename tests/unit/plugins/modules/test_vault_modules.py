@@ -368,7 +368,7 @@ class TestAppRole:
         wire.on("POST", f"{self.ROLE}/secret-id", {"wrap_info": wrap})
         issue = {"wrap_ttl": "5m", "ttl": "10m", "num_uses": 1, "metadata": {"b": "2", "a": "1"}}
         result = run(vault_approle, token="t0ken", name="a", secret_id_issue=issue)
-        body = {"ttl": "10m", "num_uses": 1, "metadata": '{"a": "1", "b": "2"}'}
+        body = {"ttl": 600, "num_uses": 1, "metadata": '{"a": "1", "b": "2"}'}
         assert wire.writes() == [("POST", f"{self.ROLE}/secret-id", body)]
         assert result["issued"]["wrapping_token"] == "s.wrap-token"
         assert result["issued"]["accessor"] == "x"
@@ -467,12 +467,19 @@ class TestIdentity:
 
 
 class TestKv:
+    MOUNT = "sys/internal/ui/mounts/m"
+
+    @pytest.fixture(autouse=True)
+    def _engine(self, wire: Wire) -> None:
+        wire.on("GET", self.MOUNT, {"data": {"type": "kv", "options": {"version": "2"}}})
+
     def test_create(self, wire: Wire) -> None:
         wire.on("POST", "m/data/p", {"data": {"version": 1}})
         secrets = [{"path": "p", "data": {"A": "value-a"}}]
         result = run(vault_kv, token="t0ken", mount="m", secrets=secrets)
         body = {"options": {"cas": 0}, "data": {"A": "value-a"}}
-        assert wire.calls == [("GET", "m/metadata/p", None), ("POST", "m/data/p", body)]
+        asked = [("GET", "m/metadata/p", None), ("GET", self.MOUNT, None)]
+        assert wire.calls == [*asked, ("POST", "m/data/p", body)]
         assert result["secrets"] == [
             {"path": "p", "verdict": "created", "keys": ["A"], "version": 1}
         ]
