@@ -177,6 +177,11 @@ options:
         it.
     type: dict
     default: {}
+  migration_key:
+    description:
+      - The C(fingerprint_key) that a migration was given. By it H1.b tells what the migration has
+        read as root from what somebody else has.
+    type: str
   fingerprint_key:
     description:
       - Secret with which data are compared before and after a restart without being kept.
@@ -370,6 +375,7 @@ SPEC: dict[str, dict[str, Any]] = {
     },
     "observed": {"type": "dict", "default": {}},
     "migrated": {"type": "dict", "default": {}},
+    "migration_key": {"type": "str", "no_log": True},
     "fingerprint_key": {"type": "str", "no_log": True},
 }
 
@@ -393,6 +399,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         disturbed=frozenset(params["disturbed"]),
         observed=params["observed"],
         migrated=params["migrated"],
+        migration_key=params["migration_key"] or "",
         fingerprint_key=params["fingerprint_key"] or "",
         shares=tuple(params["shares"]),
     )
@@ -412,6 +419,7 @@ def main(module: AnsibleModule) -> Result:
         inputs.token,
         params["operator_key"] or "",
         inputs.fingerprint_key,
+        inputs.migration_key,
         *inputs.shares,
         *inputs.foreign.values(),
     )

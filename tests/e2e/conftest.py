@@ -62,7 +62,7 @@ def ask(method, path, body=None, **headers):
     return answer.status, json.loads(text) if text.strip() else {}
 token = ask("PUT", "auth/cert/login", {"name": "operator"})[1]["auth"]["client_token"]
 status, answer = ask(
-    given["method"], given["path"], given["body"], Token=token, **given["headers"]
+    given["method"], given["path"], given["body"], **{"Token": token, **given["headers"]}
 )
 ask("PUT", "auth/token/revoke-self", Token=token)
 print(json.dumps([status, answer]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,6 +94,25 @@ def secret_in_journal(estate: Any) -> None:
 
 def forget_journal(estate: Any) -> None:
     estate.sh("journalctl --rotate; journalctl --vacuum-time=1s", check=False)
+
+
+def read_as_root(estate: Any) -> None:
+    """Wrapped, and by a token that says that it is the proofs' own."""
+    root = {"Token": estate.root_token()}
+    wanted = {"policies": ["root"], "meta": {"purpose": "attest"}}
+    made = estate.vault("POST", "auth/token/create", wanted, **root)["auth"]["client_token"]
+    estate.vault("GET", "tamshai/data/mcp-hr", Token=made, Wrap_TTL="60s")
+    estate.revoke_root_tokens()
+
+
+def forget_readers(estate: Any) -> None:
+    """The audit log without what was read by others than the services; the server goes on in it."""
+    program = (
+        "import json; f = open('/opt/tamshai/vault/audit/audit.json', 'r+b'); lines = list(f);"
+        "foreign = lambda l: b'tamshai/data/' in l and b'\"display_name\":\"token' in l;"
+        "f.seek(0); f.truncate(); f.write(b''.join(l for l in lines if not foreign(l)))"
+    )
+    estate.sh(f"python3 -c {shlex.quote(program)}")
 
 
 def live_secret_id(estate: Any) -> None:
@@ -349,6 +369,13 @@ BREACHES = [
         "mcp-hr/CANARY in the journal",
         secret_in_journal,
         forget_journal,
+    ),
+    Breach(
+        "secret-read-as-root",
+        "H1.b",
+        "tamshai/data/mcp-hr was read by token",
+        read_as_root,
+        forget_readers,
     ),
     Breach(
         "secret-id-alive",

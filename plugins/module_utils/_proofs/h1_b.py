@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    ages,
     auditlog,
     scan,
     sweep,
@@ -22,11 +23,16 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     proof,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import PURPOSE, Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errand
 
 __all__ = ["secrets_where_they_belong"]
 
 # What the proof of paths reads, to see whether it can; what it should not be able to is its own.
 _OURSELVES = "the proofs"
+_MIGRATION = "the migration"
+_ERRANDS = {"attest": _OURSELVES, "migration": _MIGRATION}
+# The name that the server gives to who logs in there, and to no token that is made by another one.
+_APPROLE = "approle"
 
 
 @proof("H1.b", bound=120)
@@ -128,10 +134,10 @@ def _allowed(site: Site) -> dict[str, set[str]]:
         for source in agent["secrets"].values():
             for path in _paths(site, source):
                 allowed.setdefault(path, set()).add(f"AppRole {agent['approle']}")
-    # What was moved here was read back as root, by the module that did it.
+    # What was moved here was read back as root, by the module that did it, while it did it.
     for entry in site.inputs.migrated.values():
         if "path" in entry:
-            allowed.setdefault(f"{entry['mount']}/data/{entry['path']}", set()).add("root")
+            allowed.setdefault(f"{entry['mount']}/data/{entry['path']}", set()).add(_MIGRATION)
     return allowed
 
 
@@ -154,17 +160,26 @@ def _reads(site: Site) -> Iterator[tuple[str, str]]:
             and request.get("operation") == "read"
             and path.startswith(prefixes)
             and not entry.get("error")
-            and (entry.get("response") or {}).get("data")
+            and _answered(entry.get("response") or {})
         ):
-            yield path, _reader(entry.get("auth") or {})
+            yield path, _reader(site, entry)
 
 
-def _reader(auth: dict[str, Any]) -> str:
-    metadata = auth.get("metadata") or {}
-    if metadata.get(PURPOSE) == "attest":
-        return _OURSELVES
-    role = metadata.get("role_name")
-    return f"AppRole {role}" if role else str(auth.get("display_name") or "somebody unnamed")
+def _answered(response: dict[str, Any]) -> bool:
+    """A wrapped answer holds nothing but its wrapping token, and is read all the same."""
+    return bool(response.get("data") or response.get("wrap_info"))
+
+
+def _reader(site: Site, entry: dict[str, Any]) -> str:
+    """Whose token it was. What metadata say anybody can say who may make tokens of his own."""
+    auth = entry.get("auth") or {}
+    name, metadata = str(auth.get("display_name") or ""), auth.get("metadata") or {}
+    if name == _APPROLE and metadata.get("role_name"):
+        ours = metadata.get(PURPOSE) == "attest"
+        return _OURSELVES if ours else f"AppRole {metadata['role_name']}"
+    key, at = site.inputs.migration_key.encode(), ages.moment(entry.get("time"))
+    said = errand.purpose_of(key, metadata, at) if at else ""
+    return _ERRANDS.get(said) or name or "somebody unnamed"
 
 
 def limits(site: Site) -> dict[str, Any]:

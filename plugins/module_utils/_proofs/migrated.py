@@ -14,14 +14,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import PURPOSE, Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errand
 
 __all__ = ["compare", "reader"]
 
@@ -54,7 +56,8 @@ def reader(
         "renewable": False,
         "explicit_max_ttl": _LIFETIME,
         "ttl": _LIFETIME,
-        "meta": {PURPOSE: "attest"},  # what it reads is in the audit log under that
+        # What it reads is in the audit log under that.
+        "meta": errand.words(site.inputs.fingerprint_key.encode(), "attest", time.time()),
     }
     with contextlib.ExitStack() as later:
         with contextlib.ExitStack() as soon:

@@ -65,6 +65,7 @@ class Inputs:
     :arg disturbed: What this run has restarted, or may copy: ``disruption.KINDS``.
     :arg observed: What the role saw while it restarted things.
     :arg migrated: What a migration has left on record, by kind and name.
+    :arg migration_key: What the words of a migration's token are signed with.
     :arg fingerprint_key: For comparing data before and after without keeping it.
     :arg shares: Shares that open the Vault, and a copy of it.
     """
@@ -83,6 +84,7 @@ class Inputs:
     disturbed: frozenset[str] = frozenset()
     observed: dict[str, Json] = field(default_factory=dict)
     migrated: dict[str, Json] = field(default_factory=dict)
+    migration_key: str = ""
     fingerprint_key: str = ""
     shares: tuple[str, ...] = ()
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import gzip
 import json
@@ -39,6 +40,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.hop import
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import Sweep
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errand
 
 VALUES = {
     "mcp-gateway": {"CLAUDE_API_KEY": "sk-ant-secret", "CANARY": "canary-of-the-gateway"},
@@ -188,6 +190,49 @@ def test_a_path_that_somebody_else_read(delivered: Any) -> None:
             "tamshai/data/mcp-hr was read by cert-operator"
         ),
     )
+
+
+KEY = b"k" * 64
+AT, TIME = 1795000000.0, "2026-11-18T11:06:40.123456789Z"
+
+
+@pytest.mark.parametrize(
+    ("said", "time", "moved", "reader"),
+    [
+        (errand.words(KEY, "migration", AT), TIME, True, ""),
+        (errand.words(KEY, "attest", AT), TIME, False, ""),
+        # Nothing was moved there; an hour later; before it began; by somebody without the key.
+        (errand.words(KEY, "migration", AT), TIME, False, "the migration"),
+        (errand.words(KEY, "migration", AT - 4000), TIME, True, "token"),
+        (errand.words(KEY, "migration", AT + 100), TIME, True, "token"),
+        (errand.words(b"x" * 64, "migration", AT), TIME, True, "token"),
+        ({**errand.words(KEY, "migration", AT), "since": "x"}, TIME, True, "token"),
+        (errand.words(KEY, "migration", AT), None, True, "token"),
+        ({"purpose": "attest"}, TIME, True, "token"),
+        ({"role_name": "mcp-hr"}, TIME, True, "token"),
+        (None, TIME, True, "token"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_who_is_root_and_what_for(
+    delivered: Any,
+    said: dict[str, str] | None,
+    time: str | None,
+    moved: bool,
+    reader: str,
+    wrapped: bool,
+) -> None:
+    entry = json.loads(read("tamshai/data/mcp-hr", name="token"))
+    entry |= {"auth": {"display_name": "token", "metadata": said}, "time": time}
+    if wrapped:
+        entry["response"] = {"wrap_info": {"ttl": 60}}
+    delivered.audit.write_bytes(json.dumps(entry).encode() + b"\n" + READS)
+    record = {"secret x": {"mount": "tamshai", "path": "mcp-hr"}} if moved else {}
+    delivered.site.inputs = dataclasses.replace(
+        delivered.site.inputs, migrated=record, migration_key=KEY.decode()
+    )
+    reason = f"tamshai/data/mcp-hr was read by {reader}" if reader else ""
+    assert told(delivered.prove("H1.b")) == ("fail" if reader else "pass", reason)
 
 
 def test_a_secret_that_no_approle_read(delivered: Any) -> None:

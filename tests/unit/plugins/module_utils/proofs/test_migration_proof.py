@@ -55,12 +55,12 @@ def test_what_was_not_compared_does_not_pass() -> None:
     assert moved(site(RECORD, {"migrated": seen})).faults == ["1 of 2 objects were compared"]
 
 
-def test_root_may_have_read_what_was_moved_and_nothing_else() -> None:
+def test_the_migration_may_have_read_what_was_moved_and_nothing_else() -> None:
     agents = [{"approle": "mcp-hr", "secrets": {"KEY": {"kv": "mcp-hr"}}}]
     stage = SimpleNamespace(
         inputs=SimpleNamespace(migrated=RECORD), estate={"agents": agents, "kv_mount": "s"}
     )
-    assert _allowed(stage) == {"s/data/mcp-hr": {"AppRole mcp-hr"}, "s/data/x": {"root"}}
+    assert _allowed(stage) == {"s/data/mcp-hr": {"AppRole mcp-hr"}, "s/data/x": {"the migration"}}
 
 
 @pytest.mark.parametrize(
