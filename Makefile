@@ -10,6 +10,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # A caller's own Ansible settings would make a run here differ from a run there.
 unexport ANSIBLE_STDOUT_CALLBACK ANSIBLE_COLLECTIONS_PATH ANSIBLE_INVENTORY
+# Each task is a process of its own: without kept byte code, each compiles Ansible anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 STAGE := scripts/stage
 DRILL := build/drill/drill

@@ -91,7 +91,6 @@ playbook: |
 """
 
 import atexit
-import gc
 import json
 import os
 import re
@@ -111,6 +110,7 @@ from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible.utils.color import stringc
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._files import write_atomic
+from ansible_collections.tamshai.phoenix.plugins.plugin_utils import _forks
 from ansible_collections.tamshai.phoenix.plugins.plugin_utils._live import Region, frame
 from ansible_collections.tamshai.phoenix.plugins.plugin_utils._phases import (
     Phase,
@@ -174,8 +174,7 @@ class CallbackModule(DefaultCallback):
             self._start_output()
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        # Each task is a forked process, and would look through all that is here for garbage.
-        gc.freeze()
+        _forks.prepare()
         self._prompting = False
         if self._verbose:
             super().v2_playbook_on_play_start(play)
