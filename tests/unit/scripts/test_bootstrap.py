@@ -40,7 +40,7 @@ class Machine:
             found = shutil.which(name)
             assert found, name
             (self.bin / name).symlink_to(found)
-        for name in ("mmdebstrap", "ssh", "ssh-keygen", "openssl", "git", "setsid"):
+        for name in ["mmdebstrap", "ssh", "ssh-keygen", "openssl", "git", "newuidmap", "setsid"]:
             self.program(name, 'exec "$@"' if name == "setsid" else "exit 0")
         self.user(0)
         self.system("ID=debian")
@@ -107,6 +107,23 @@ def test_a_person_without_an_engine_is_told_one_line(machine: Machine) -> None:
     result = machine.bootstrap()
     assert result.returncode != 0
     assert "sudo apt-get install --yes --no-install-recommends docker.io" in result.stderr
+    assert machine.called("apt-get") == []
+
+
+def test_a_person_is_told_all_that_is_missing_at_once(machine: Machine) -> None:
+    machine.user(1000)
+    for name in ("mmdebstrap", "newuidmap"):
+        (machine.bin / name).unlink()
+    machine.program("python", "exit 1", machine.clone / ".venv" / "bin")
+    machine.program("python3", '[[ "$*" != *ensurepip* ]]')
+    result = machine.bootstrap()
+    assert result.returncode != 0
+    (line,) = [one for one in result.stderr.splitlines() if "sudo" in one]
+    _before, packages = line.split("--no-install-recommends ")
+    assert packages == (
+        "python3-venv docker.io iptables mmdebstrap uidmap"
+        " && sudo usermod --append --groups docker somebody"
+    )
     assert machine.called("apt-get") == []
 
 
