@@ -111,7 +111,8 @@ options:
     default: []
   others:
     description:
-      - Names of C(policies) and of C(approles) that are declared besides the estate's own.
+      - Names of C(policies) and of C(approles) that are declared besides the estate's own, and
+        paths of C(ways_in) below V(auth/).
       - Any other that exists is a fault.
     type: dict
     default: {}

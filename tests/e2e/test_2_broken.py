@@ -76,6 +76,17 @@ def stray_approle(estate: Any) -> None:
     estate.vault("POST", "auth/approle/role/stranger", {"token_policies": ["mcp-hr"], **lives})
 
 
+def stray_certificate(estate: Any) -> None:
+    """Whoever has a key of that authority is a service."""
+    certificate = estate.sh(
+        "cd /dev/shm; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        " -subj /CN=stranger -keyout stray.key -out stray.crt 2>/dev/null; cat stray.crt;"
+        " rm stray.key stray.crt"
+    )
+    role = {"certificate": certificate, "token_policies": ["mcp-hr"], "token_max_ttl": "5m"}
+    estate.vault("POST", "auth/cert/certs/stranger", role)
+
+
 def secret_in_environment(estate: Any) -> None:
     estate.override("mcp-hr", {"SOMETHING": canary(estate)})
 
@@ -86,6 +97,11 @@ def secret_in_file(estate: Any) -> None:
 
 def secret_in_arguments(estate: Any) -> None:
     estate.spawn(f'exec python3 -c "import time; time.sleep(600)" e2e-witness {CANARY}')
+
+
+def secret_of_a_neighbour(estate: Any) -> None:
+    """In memory that nobody but the container sees."""
+    estate.sh(f"docker exec -i tamshai-mcp-gateway-1 sh -c 'cat > /tmp/note' <<< {CANARY}")
 
 
 def secret_in_journal(estate: Any) -> None:
@@ -232,6 +248,28 @@ def old_password(estate: Any) -> None:
     estate.psql(statement, database="tamshai_hr")
 
 
+def rarely_rotated(estate: Any) -> None:
+    path = "database/static-roles/tamshai-app"
+    kept = estate.vault("GET", path)["data"]
+    kept = {name: kept[name] for name in ("db_name", "username")}
+    estate.vault("POST", path, {**kept, "rotation_period": "87600h"})
+
+
+_OVERDUE = "/run/systemd/system/tamshai-overdue.service.d"
+
+
+def deaf_alarm(estate: Any) -> None:
+    """The unit runs and succeeds, as does the program; only the one does not run the other."""
+    estate.sh(
+        f"mkdir {_OVERDUE}; printf '[Service]\\nExecStart=\\nExecStart=/bin/true\\n' >"
+        f" {_OVERDUE}/e2e.conf; systemctl daemon-reload; systemctl start tamshai-overdue"
+    )
+
+
+def hearing_alarm(estate: Any) -> None:
+    estate.sh(f"rm -r {_OVERDUE}; systemctl daemon-reload; systemctl start tamshai-overdue")
+
+
 def silent_alarm(estate: Any) -> None:
     estate.sh("systemctl stop tamshai-overdue.timer")
 
@@ -343,6 +381,13 @@ BREACHES = [
         lambda e: e.vault("DELETE", "auth/approle/role/stranger"),
     ),
     Breach(
+        "way-in-undeclared",
+        "H1.a",
+        "one can log in at auth/cert/certs/stranger",
+        stray_certificate,
+        lambda e: e.vault("DELETE", "auth/cert/certs/stranger"),
+    ),
+    Breach(
         "secret-in-container-environment",
         "H1.b",
         "mcp-hr/CANARY in docker inspect of container",
@@ -362,6 +407,13 @@ BREACHES = [
         "mcp-hr/CANARY in the arguments of process",
         secret_in_arguments,
         lambda e: e.sh("pkill -f '[t]ime.sleep.600. e2e-witness'"),
+    ),
+    Breach(
+        "secret-of-a-neighbour",
+        "H1.b",
+        "/root/tmp/note",
+        secret_of_a_neighbour,
+        lambda e: e.sh("docker exec tamshai-mcp-gateway-1 rm /tmp/note"),
     ),
     Breach(
         "secret-in-journal",
@@ -449,6 +501,20 @@ BREACHES = [
         "database password vault_rotator is 31d",
         old_password,
         phase("data"),
+    ),
+    Breach(
+        "password-for-ten-years",
+        "H4.d",
+        "database/static-roles/tamshai-app could get as old as 3650d",
+        rarely_rotated,
+        phase("data"),
+    ),
+    Breach(
+        "overdue-alarm-deaf",
+        "H4.d",
+        "tamshai-overdue.service runs ['/bin/true']",
+        deaf_alarm,
+        hearing_alarm,
     ),
     Breach(
         "overdue-alarm-off",

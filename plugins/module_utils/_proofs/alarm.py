@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
+import re
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,8 @@ __all__ = ["watched"]
 
 _SERVICE = "tamshai-overdue.service"
 _ENDED = "ExecMainExitTimestamp"
+_START, _NEXT = "ExecStart", "NextElapseUSecRealtime"
+_OFTEN = 2 * 86400.0
 _LATE = "3"
 """How its program ends when it has raised the alarm; so what it was about may be over."""
 _RUN = 30.0
@@ -34,14 +40,21 @@ def watched(site: Site, record: Record, later: float) -> dict[str, Any]:
     :arg later: A time at which all passwords that there are now will be overdue.
     """
     program = Path(site.estate["root"]) / "bin" / "tamshai-overdue"
-    timer = _unit("tamshai-overdue.timer", "ActiveState", "NextElapseUSecRealtime")
+    timer = _unit("tamshai-overdue.timer", "ActiveState", _NEXT)
     last = _last_run()
     if not last.get(_ENDED):
         # A young estate: so that nobody takes a program for working whose unit cannot run it.
         _start(_SERVICE)
         wait_until(lambda: _last_run().get(_ENDED), timeout=_RUN, what=f"{_SERVICE} to end")
         last = _last_run()
-    record.expect(timer.get("ActiveState") == "active", "the host's overdue timer does not run")
+    if record.expect(timer.get("ActiveState") == "active", "the host's overdue timer does not run"):
+        due = _moment(timer.get(_NEXT, "")) - time.time()
+        record.expect(due <= _OFTEN, "the host's overdue timer does not run every day")
+    started = re.findall(r"path=(\S*) ; argv\[\]=(.*?) ; ", _unit(_SERVICE, _START).get(_START, ""))
+    record.expect(
+        started == [(str(program), str(program))],
+        f"{_SERVICE} runs {[command for _path, command in started]}, not {program}",
+    )
     record.expect(
         last.get("Result") == "success"
         or last.get("ExecMainStatus") == _LATE
@@ -88,9 +101,19 @@ def _start(unit: str) -> None:
         raise PhoenixError(f"{unit} does not start: {' '.join(done.stderr.split())[:200]}")
 
 
+def _moment(timestamp: str) -> float:
+    """Seconds since the epoch of a time as :func:`_unit` shows it; endless for 'never'."""
+    try:
+        when = datetime.datetime.strptime(timestamp, "%a %Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return float("inf")
+    return when.replace(tzinfo=datetime.UTC).timestamp()
+
+
 def _unit(name: str, *properties: str) -> dict[str, str]:
     done = subprocess.run(
         ["systemctl", "show", f"--property={','.join(properties)}", "--", name],
+        env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
         capture_output=True,
         text=True,
         check=False,

@@ -23,6 +23,8 @@ _BUILT_IN = frozenset({"default", "root", "default-ceiling"})
 _STAFF = frozenset({"operator", "host"})
 # A role of the collection writes them in every run, but for this one: nobody may change his own.
 _RENEWED = {"operator": "; run vault_operator.yml"}
+# Where services, people and the host log in; tokens come of it.
+_METHODS = frozenset({"approle/", "cert/", "token/"})
 _KIND = {**dict.fromkeys(_BUILT_IN, "built in"), **dict.fromkeys(_STAFF, "staff")}
 
 _COMPARED = (
@@ -45,6 +47,7 @@ def policies_and_approles(site: Site) -> Record:
     record.note(
         policies=_policies(site, record),
         approles=_approles(site, record),
+        ways_in=_ways_in(site, record),
         compared=["role_id", *_COMPARED],
         texts_compared=sorted(site.inputs.staff),
     )
@@ -74,6 +77,18 @@ def _policies(site: Site, record: Record) -> dict[str, str]:
         name: "declared" if name in declared else _KIND.get(name, "declared besides the estate")
         for name in sorted(present & {*declared, *known})
     }
+
+
+def _ways_in(site: Site, record: Record) -> list[str]:
+    """How one can log in: by nothing that nobody has declared."""
+    vault, token = site.vault(), site.operator_token()
+    methods = [f"{path.strip('/')}/" for path in vault.read("sys/auth", token)]
+    certificates = [f"cert/certs/{name}" for name in vault.listing("auth/cert/certs", token)]
+    known = {*_METHODS, *(f"cert/certs/{name}" for name in _STAFF)}
+    known |= {*site.inputs.others.get("ways_in", [])}
+    for way in sorted({*methods, *certificates} - known):
+        record.expect(False, f"one can log in at auth/{way}, and nobody declared it")
+    return sorted({*methods, *certificates})
 
 
 def _approles(site: Site, record: Record) -> dict[str, Any]:

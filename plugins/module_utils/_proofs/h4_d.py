@@ -17,6 +17,7 @@ and they are judged by what is promised of them: that none has run out.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def nothing_is_overdue(site: Site) -> Record:
         oldest=_oldest(found, now),
         ages=[_shown(item, now) for item in found if item.kind != "token"][:_SHOWN],
         could_give=_could_give(site, record, limit),
+        could_become=_could_become(site, record, limit, now),
         certificates=_certificates(site, record, limit, now),
         alarm=alarm.watched(site, record, now + limit + _DAY),
     )
@@ -93,18 +95,21 @@ def credentials(site: Site, limit: float) -> list[Credential]:
 
 def _passwords(site: Site, limit: float) -> list[Credential]:
     """Database passwords, by the Vault that sets them: whatever static role there is."""
-    vault, token = site.vault(), site.operator_token()
-    mounts = vault.read("sys/mounts", token)
     found = []
-    for mount, about in sorted(mounts.items()):
-        if not isinstance(about, dict) or about.get("type") != "database":
-            continue
-        for name in vault.listing(f"{mount}static-roles", token):
-            role = vault.read(f"{mount}static-roles/{name}", token)
-            born = ages.moment(role.get("last_vault_rotation"))
-            what = f"{role.get('username')} (static role {name})"
-            found.append(Credential("database password", what, born, limit, "Vault"))
+    for path, role in _static_roles(site):
+        born = ages.moment(role.get("last_vault_rotation"))
+        what = f"{role.get('username')} (static role {path.rpartition('/')[2]})"
+        found.append(Credential("database password", what, born, limit, "Vault"))
     return found
+
+
+def _static_roles(site: Site) -> Iterator[tuple[str, dict[str, Any]]]:
+    vault, token = site.vault(), site.operator_token()
+    for mount, about in sorted(vault.read("sys/mounts", token).items()):
+        if isinstance(about, dict) and about.get("type") == "database":
+            for name in vault.listing(f"{mount}static-roles", token):
+                path = f"{mount}static-roles/{name}"
+                yield path, vault.read(path, token)
 
 
 def postgres(login: dict[str, Any], limit: float) -> list[Credential]:
@@ -170,6 +175,8 @@ def _could_give(site: Site, record: Record, limit: float) -> dict[str, Any]:
             could = {"token": ages.longest(role, ceiling)}
             if mount == "approle/" and role.get("bind_secret_id"):
                 could["SecretID"] = float(role.get("secret_id_ttl") or 0) or ages.FOREVER
+            elif mount == "approle/":
+                could["RoleID that opens it alone"] = ages.FOREVER
             for what, seconds in could.items():
                 record.expect(
                     seconds <= limit,
@@ -177,6 +184,22 @@ def _could_give(site: Site, record: Record, limit: float) -> dict[str, Any]:
                 )
             seen[f"{path}/{name}"] = {what: _long(seconds) for what, seconds in could.items()}
     return seen
+
+
+def _could_become(site: Site, record: Record, limit: float, now: float) -> dict[str, str]:
+    """How old what is there can get if everything goes on as it is set."""
+    found = {
+        f"token {token.name} {token.accessor}": token.longest(now)
+        for token in site.alive()
+        if not token.root  # F2.b judges that
+    }
+    for path, role in _static_roles(site):
+        # A schedule, which one of the products has instead, is no period.
+        if not role.get("rotation_schedule"):
+            found[f"the password of {path}"] = float(role.get("rotation_period") or ages.FOREVER)
+    for what, seconds in found.items():
+        record.expect(seconds <= limit, f"{what} could get as old as {_long(seconds)}")
+    return {what: _long(s) for what, s in list(found.items())[:_SHOWN]}
 
 
 def _long(seconds: float) -> str:

@@ -31,17 +31,23 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import Pho
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.tls import in_memory
 
 __all__ = [
+    "EVERY_JOURNAL",
     "Find",
     "Mount",
     "Needle",
+    "container_of",
     "control",
     "files",
     "journal",
     "labels_in",
+    "memory_elsewhere",
     "mounts",
     "processes",
     "spellings",
 ]
+
+# Units may log to a journal of their own, and other machines' journals may lie here.
+EVERY_JOURNAL = ("journalctl", "--namespace=*", "--merge", "-o", "export", "--no-pager")
 
 _MINIMUM = 8  # shorter values stand in files by chance
 
@@ -168,6 +174,40 @@ def mounts(table: str = "/proc/self/mountinfo") -> list[Mount]:
     return list(found.values())
 
 
+def memory_elsewhere(known: Iterable[Mount], *, proc: str = "/proc") -> dict[int, list[str]]:
+    """Memory file systems that this process does not see, such as those of containers.
+
+    :arg known: What it does see.
+    :return: Paths to their roots, by a process that does.
+    """
+    seen = {mount.device for mount in known}
+    found: dict[int, list[str]] = {}
+    spaces: set[str] = set()
+    for folder in Path(proc).iterdir():
+        try:
+            space = str((folder / "ns" / "mnt").readlink()) if folder.name.isdigit() else ""
+            if not space or space in spaces:
+                continue
+            table = mounts(f"{folder}/mountinfo")
+        except OSError:  # it has ended
+            continue
+        spaces.add(space)
+        new = [mount for mount in table if mount.volatile and mount.device not in seen]
+        seen |= {mount.device for mount in new}
+        if new:
+            found[int(folder.name)] = [f"{folder}/root{mount.point}" for mount in new]
+    return found
+
+
+def container_of(pid: int, *, proc: str = "/proc") -> str:
+    """The id of the container that a process is in, empty where it is in none."""
+    try:
+        ids = _CONTAINER_ID.findall(Path(proc, str(pid), "cgroup").read_text())
+    except OSError:  # it has ended
+        return ""
+    return ids[-1] if ids else ""
+
+
 def _unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
@@ -248,7 +288,7 @@ def _grep_files(paths: Sequence[str], needles: Sequence[Needle], parallel: int) 
 
 
 def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> list[Find]:
-    """Search all fields of the system's journal, arguments of the loggers included.
+    """Search all fields of the system's journals, arguments of the loggers included.
 
     :raises PhoenixError: where the control, which this writes, is not found.
     """
@@ -258,7 +298,7 @@ def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> 
     with _pattern_file([*needles, mark]) as patterns:
         handle = int(patterns.rpartition("/")[2])
         with subprocess.Popen(
-            ["journalctl", "-o", "export", "--no-pager", "--since", f"@{since:.0f}"],
+            [*EVERY_JOURNAL, "--since", f"@{since:.0f}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as source:

@@ -88,10 +88,10 @@ def in_files(roots: list[str], *, since: float) -> list[tuple[str, str]]:
 
 
 def in_journal(*, since: float) -> list[str]:
-    """Texts in all fields of the system's journal."""
+    """Texts in all fields of the system's journals."""
     subprocess.run(["journalctl", "--sync"], capture_output=True, check=False, timeout=_TIMEOUT)
     with subprocess.Popen(
-        ["journalctl", "-o", "export", "--no-pager", "--since", f"@{since:.0f}"],
+        [*scan.EVERY_JOURNAL, "--since", f"@{since:.0f}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as source:

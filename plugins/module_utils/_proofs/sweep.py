@@ -120,6 +120,13 @@ def search(site: Site) -> Sweep:
     sweep.stored = [f for f in found if f.label != mark.label]
     sweep.volatile, count = scan.files(volatile, wanted, since=0)
     sweep.read += count
+    owners = {box.id: box.service for box in site.containers() if box.service}
+    for pid, roots in scan.memory_elsewhere(table).items():
+        own = f"{owners.get(scan.container_of(pid), '')}/"  # a service may hold what is its own
+        others = [needle for needle in wanted if not needle.label.startswith(own)]
+        found, count = scan.files(roots, others, since=0)
+        sweep.volatile += found
+        sweep.read += count
     return sweep
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import ages
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
@@ -36,6 +37,7 @@ class Token:
     :arg name: Its display name.
     :arg created: Seconds since the epoch.
     :arg ttl: Seconds that are left, 0 for ever.
+    :arg period: Seconds that each renewal gives it anew, without an end; 0 if it gives none.
     """
 
     accessor: str
@@ -44,10 +46,15 @@ class Token:
     policies: tuple[str, ...]
     created: float
     ttl: int
+    period: int = 0
 
     @property
     def root(self) -> bool:
         return "root" in self.policies
+
+    def longest(self, now: float) -> float:
+        """How old it can get, in seconds, by what it has been given so far."""
+        return ages.FOREVER if self.period or not self.ttl else now - self.created + self.ttl
 
     @property
     def since(self) -> str:
@@ -92,4 +99,6 @@ def _lookup(site: Site, accessor: str) -> Token | None:
         policies=tuple(data.get("policies") or ()),
         created=float(data.get("creation_time") or 0),
         ttl=int(data.get("ttl") or 0),
+        # One that has an end all the same is as good as another.
+        period=0 if data.get("explicit_max_ttl") else int(data.get("period") or 0),
     )

@@ -193,6 +193,8 @@ class FakeVault:
             "acc-1": {"path": "auth/approle/login", "policies": ["mcp-hr"], "ttl": 3000},
             "acc-2": {"path": "auth/cert/login", "policies": ["operator"], "ttl": 900},
         }
+        self.methods: dict[str, Any] = {"approle/": {}, "cert/": {}, "token/": {}}
+        self.certificates = ["host", "operator"]
         self._used: dict[str, int] = {}
 
     def seal_status(self) -> dict[str, Any]:
@@ -211,6 +213,8 @@ class FakeVault:
             return list(self.roles)
         if path == "auth/token/accessors":
             return list(self.tokens)
+        if path == "auth/cert/certs":
+            return self.certificates
         return self.alive[path.split("/")[3]]
 
     def request(
@@ -288,6 +292,8 @@ class FakeVault:
         parts = path.split("/")
         if token != "operator-token":
             return Answer(403, {"errors": ["permission denied"]})
+        if path == "sys/auth":
+            return Answer(200, {"data": self.methods})
         if path == "sys/audit":
             return Answer(200, {"data": self.audit})
         if path.startswith("sys/policies/acl/"):

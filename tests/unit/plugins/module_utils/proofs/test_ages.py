@@ -105,6 +105,7 @@ def timely(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An estate in which nothing is overdue; its parts can be spoilt."""
     stage.dates = dict.fromkeys((c["name"] for c in stage.estate["certificates"]), (-DAY, 89 * DAY))
     stage.rotated = {"tamshai-app": "2027-01-10T00:00:00.123456789Z"}
+    stage.period = {"rotation_period": 27 * DAY}
     stage.postgres = [Credential("database password", "app", NOW - DAY, DAY * 30, "PostgreSQL")]
     stage.host = {
         "overdue": [
@@ -121,8 +122,16 @@ def timely(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             bundles, name, lambda leaf, i=index: SimpleNamespace(timestamp=lambda: NOW + leaf[i])
         )
     monkeypatch.setattr(h4_d, "postgres", lambda _login, _limit: stage.postgres)
+    program = f"{stage.estate['root']}/bin/tamshai-overdue"
+    stage.start = f"{{ path={program} ; argv[]={program} ; ignore_errors=no ; pid=1 }}"
+    stage.next = "Fri 2027-01-15 09:00:00 UTC"
     stage.units = {**RAN, "ActiveState": "active", "Result": "success"}
-    monkeypatch.setattr(alarm, "_unit", lambda *_words: stage.units)
+    always = {"NextElapseUSecRealtime": "next", "ExecStart": "start"}
+    monkeypatch.setattr(
+        alarm,
+        "_unit",
+        lambda *_words: stage.units | {key: getattr(stage, name) for key, name in always.items()},
+    )
     monkeypatch.setattr(
         alarm.subprocess,
         "run",
@@ -148,7 +157,11 @@ def timely(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         }
         if path.startswith("database/static-roles/"):
             when = stage.rotated[path.rpartition("/")[2]]
-            known[path] = {"username": "tamshai_app", "last_vault_rotation": when}
+            known[path] = {
+                "username": "tamshai_app",
+                "last_vault_rotation": when,
+                **stage.period,
+            }
         if path in known:
             return h4_answer(200, {"data": known[path]})
         return request(method, path, *words, **options)
@@ -208,6 +221,37 @@ def test_a_token(timely: Any) -> None:
     assert (status, "acc-1 is 40d old" in reason) == ("fail", True)
 
 
+@pytest.mark.parametrize(
+    ("about", "age"),
+    [
+        ({"period": 3600}, "for ever"),
+        ({"ttl": 0}, "for ever"),
+        ({"ttl": 30 * DAY}, "30d1h"),
+        ({"period": 3600, "explicit_max_ttl": 7200}, ""),
+        ({"ttl": 29 * DAY}, ""),
+        ({"ttl": 0, "policies": ["root"]}, ""),
+    ],
+)
+def test_a_token_that_could_get_old(timely: Any, about: dict[str, Any], age: str) -> None:
+    timely.vault.tokens["acc-1"] |= {"display_name": "x", **about}
+    reason = f"token x acc-1 could get as old as {age}" if age else ""
+    assert told(timely) == ("fail" if age else "pass", reason)
+
+
+@pytest.mark.parametrize(
+    ("period", "age"),
+    [
+        ({"rotation_period": 87600 * 3600}, "3650d"),
+        ({}, "for ever"),
+        ({"rotation_schedule": "0 0 * * 0"}, ""),
+    ],
+)
+def test_a_password_that_could_get_old(timely: Any, period: dict[str, Any], age: str) -> None:
+    timely.period = period
+    reason = f"the password of database/static-roles/tamshai-app could get as old as {age}"
+    assert told(timely) == ("fail" if age else "pass", reason if age else "")
+
+
 def test_a_secret_id_that_nobody_fetched(timely: Any) -> None:
     timely.vault.alive["mcp-hr"] = ["fresh"]
     status, reason = told(timely)
@@ -220,6 +264,7 @@ def test_a_secret_id_that_nobody_fetched(timely: Any) -> None:
         ("secret_id_ttl", 0, "could give a SecretID that lives for ever"),
         ("token_max_ttl", 0, "could give a token that lives 32d"),
         ("token_period", 60, "could give a token that lives for ever"),
+        ("bind_secret_id", False, "could give a RoleID that opens it alone that lives for ever"),
     ],
 )
 def test_an_approle_that_could_let_one_get_old(
@@ -253,6 +298,21 @@ def test_a_host_that_would_say_nothing(timely: Any) -> None:
     # A traceback.
     timely.units = {**RAN, "ActiveState": "active", "Result": "exit-code", "ExecMainStatus": "1"}
     assert told(timely) == ("fail", "its last run ended with 1")
+
+
+@pytest.mark.parametrize("when", ["Mon 2027-01-18 09:00:00 UTC", "", "n/a"])
+def test_a_detector_that_does_not_run_often_enough(timely: Any, when: str) -> None:
+    timely.next = when
+    assert told(timely) == ("fail", "the host's overdue timer does not run every day")
+
+
+@pytest.mark.parametrize("command", ["/bin/true", "{} --settings /tmp/other.json", ""])
+def test_a_unit_that_runs_something_else(timely: Any, command: str) -> None:
+    program = f"{timely.estate['root']}/bin/tamshai-overdue"
+    whole = command.format(program)
+    timely.start = f"{{ path={whole.split()[0]} ; argv[]={whole} ; }}" if whole else ""
+    status, reason = told(timely)
+    assert (status, f"not {program}" in reason) == ("fail", True)
 
 
 def test_a_host_that_has_raised_the_alarm_in_time(timely: Any) -> None:

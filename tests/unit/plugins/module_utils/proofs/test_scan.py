@@ -143,6 +143,39 @@ def test_mounts_by_where_they_keep_their_files(tmp_path: Path) -> None:
     assert [m.point for m in found if m.volatile] == ["/run"]
 
 
+def test_memory_that_only_others_see_is_found_once(tmp_path: Path) -> None:
+    line = "1 0 {} / {} rw - {} x rw\n"
+    here = line.format("0:9", "/run", "tmpfs")
+    box = here + line.format("0:20", "/tmp", "tmpfs") + line.format("8:1", "/", "ext4")
+    tables = {
+        "1": ("host", here),
+        "20": ("box", box),
+        "21": ("box", box),
+        "30": ("unit", line.format("0:20", "/tmp", "tmpfs") + line.format("0:30", "/k", "ramfs")),
+        "self": ("host", ""),
+    }
+    for pid, (space, table) in tables.items():
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns" / "mnt").symlink_to(space)
+        (tmp_path / pid / "mountinfo").write_text(table)
+    (tmp_path / "40").mkdir()  # has ended
+    known = scan.mounts(str(tmp_path / "1" / "mountinfo"))
+    found = scan.memory_elsewhere(known, proc=str(tmp_path))
+    roots = [root.split("/root", 1)[1] for rows in found.values() for root in rows]
+    assert sorted(roots) == ["/k", "/tmp"]
+    assert 1 not in found
+
+
+@pytest.mark.parametrize(
+    ("groups", "container"), [(f"0::/docker/{'a' * 64}\n", "a" * 64), ("0::/init.scope\n", "")]
+)
+def test_the_container_of_a_process(tmp_path: Path, groups: str, container: str) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cgroup").write_text(groups)
+    assert scan.container_of(7, proc=str(tmp_path)) == container
+    assert scan.container_of(8, proc=str(tmp_path)) == ""
+
+
 def test_a_process_with_the_secret_is_found_and_its_own_container_is_not() -> None:
     needle = Needle("mcp-hr/CANARY", "hunter2hunter2")
     with subprocess.Popen(

@@ -113,6 +113,20 @@ def test_what_is_declared_besides_the_estate_is_no_stranger(restaged: Callable[.
     assert result["evidence"]["policies"]["auditors"] == "declared besides the estate"
 
 
+def test_ways_in_that_nobody_declared(restaged: Callable[..., Any]) -> None:
+    stage = restaged(others={"ways_in": ["oidc/", "cert/certs/monitoring"]})
+    stage.vault.methods |= {"oidc/": {}, "old/": {"type": "userpass"}}
+    stage.vault.certificates += ["monitoring", "stranger"]
+    result = stage.prove("H1.a")
+    status, reason = told(result)
+    assert status == "fail"
+    assert reason.split("; ") == [
+        f"one can log in at auth/{way}, and nobody declared it"
+        for way in ("cert/certs/stranger", "old/")
+    ]
+    assert "oidc/" in result["evidence"]["ways_in"]
+
+
 def test_without_an_operator_nothing_is_known(restaged: Callable[..., Any]) -> None:
     status, reason = told(restaged(token="").prove("H1.a"))
     assert status == "fail"
