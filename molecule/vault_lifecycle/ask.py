@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a server is and holds, asked on its host by the operator, without our modules.
+
+Reads {"certificate", "key", "requests"} from standard input; the requests (method, path, body) are
+made first. The key stays in memory. Writes JSON: the server's version and cluster, accessors of all
+root tokens, and each version of the secret.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import ssl
+import sys
+import time
+from typing import Any
+
+AUTHORITY = "/opt/tamshai/certs/host/current/ca.crt"
+
+
+class Server:
+    """A server, and a token of the operator for it."""
+
+    def __init__(self, *identity: str) -> None:
+        files = []
+        for text in identity:
+            handle = os.memfd_create("operator")
+            os.write(handle, text.encode())
+            files.append(f"/proc/self/fd/{handle}")
+        context = ssl.create_default_context(cafile=AUTHORITY)
+        context.load_cert_chain(*files)
+        self._link = http.client.HTTPSConnection("127.0.0.1", 8200, context=context, timeout=20)
+        self._token = ""
+        login = self.ask("PUT", "auth/cert/login", {"name": "operator"})
+        self._token = login["auth"]["client_token"]
+
+    def ask(self, method: str, path: str, body: Any = None, *, missing: bool = False) -> Any:
+        """One request; ``missing``: what it is about may not be there, or have been deleted."""
+        text = None if body is None else json.dumps(body)
+        until = time.monotonic() + 20
+        while True:
+            self._link.request(method, f"/v1/{path}", text, {"X-Vault-Token": self._token})
+            answer = self._link.getresponse()
+            told = json.loads(answer.read() or "{}")
+            # A key-value engine that was just made.
+            if "will resume service shortly" not in str(told) or time.monotonic() > until:
+                break
+            time.sleep(0.05)
+        if answer.status >= 300 and not (missing and answer.status == 404):
+            sys.exit(f"{method} {path}: {answer.status} {told}")
+        return told
+
+    def versions(self) -> list[str]:
+        """Each version of the secret, and "deleted" for one that was."""
+        about = self.ask("GET", "tamshai/metadata/kept", missing=True).get("data", {})
+        found = []
+        for number in sorted(about.get("versions", {}), key=int):
+            told = self.ask("GET", f"tamshai/data/kept?version={number}", missing=True)
+            found.append((told["data"]["data"] or {"value": "deleted"})["value"])
+        return found
+
+    def roots(self) -> list[str]:
+        """Accessors of all root tokens."""
+        found = []
+        for accessor in self.ask("LIST", "auth/token/accessors")["data"]["keys"]:
+            about = self.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+            if "root" in about["data"]["policies"]:
+                found.append(accessor)
+        return found
+
+    def seen(self) -> dict[str, Any]:
+        status = self.ask("GET", "sys/seal-status")
+        try:
+            roots, versions = self.roots(), self.versions()
+        finally:
+            self.ask("PUT", "auth/token/revoke-self")
+        about = {"version": status["version"], "cluster": status["cluster_id"]}
+        return {**about, "roots": roots, "secret": versions}
+
+
+def main() -> None:
+    given = json.load(sys.stdin)
+    server = Server(given["certificate"], given["key"])
+    for request in given["requests"]:
+        server.ask(*request)
+    print(json.dumps(server.seen()))
+
+
+if __name__ == "__main__":
+    main()
