@@ -9,15 +9,12 @@ The report is the control node's affair, and a process of its own costs it half 
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.basic import AnsibleModule
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.modules import attest_report
+from ansible_collections.tamshai.phoenix.plugins.plugin_utils import _in_process
 
 
 class ActionModule(ActionBase):  # type: ignore[misc, unused-ignore]
@@ -37,11 +34,4 @@ class ActionModule(ActionBase):  # type: ignore[misc, unused-ignore]
 
 def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     """The module's result."""
-    module = cast(AnsibleModule, SimpleNamespace(params=options, check_mode=check_mode))
-    try:
-        made = attest_report.main(module)
-    except PhoenixError as error:
-        raise AnsibleActionFail(f"{error.message}. {error.hint}".rstrip(". ") + ".") from None
-    except OSError as error:
-        raise AnsibleActionFail(f"{error.filename}: {error.strerror}") from None
-    return {"changed": made.plan.changed, **made.values}
+    return _in_process.outcome(attest_report.main, options, check_mode=check_mode)

@@ -11,13 +11,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import (
     CRYPTOGRAPHY_IMPORT_ERROR,
     Custody,
     CustodyError,
     brought_shares,
 )
+from ansible_collections.tamshai.phoenix.plugins.plugin_utils import _in_process
 
 SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -59,12 +59,8 @@ class ActionModule(ActionBase):  # type: ignore[misc, unused-ignore]
         )
         if CRYPTOGRAPHY_IMPORT_ERROR:
             raise AnsibleActionFail("the control node lacks the Python library 'cryptography'")
-        try:
+        with _in_process.failures():
             result.update(work(options, check_mode=bool(self._task.check_mode)))
-        except PhoenixError as error:
-            raise AnsibleActionFail(f"{error.message}. {error.hint}".rstrip(". ") + ".") from None
-        except OSError as error:
-            raise AnsibleActionFail(f"{error.filename}: {error.strerror}") from None
         return result
 
 

@@ -426,6 +426,17 @@ _STEPS = {
     "crl": ("crl",),
 }
 
+# Those and what needs the authority's keys. They use no more of the module than its parameters.
+ON_CONTROL_NODE = (*_STEPS, "signed")
+_OF_AUTHORITY = ["state_dir", "passphrase"]
+REQUIRED_IF = [
+    *(("state", state, _OF_AUTHORITY) for state in ("crl", "leaf", "signed")),
+    *(
+        ("state", state, [*_OF_AUTHORITY, "organization", "permitted"])
+        for state in ("authority", "ca", "intermediate")
+    ),
+]
+
 # The exit status by which the save command says that its copy is not up to date.
 _STALE = 3
 
@@ -655,18 +666,7 @@ def _save(job: Job) -> None:
 
 def main() -> None:
     """Entry point."""
-    on_control_node = ["state_dir", "passphrase"]
-    run(
-        ARGUMENT_SPEC,
-        work,
-        required_if=[
-            *(("state", state, on_control_node) for state in ("crl", "leaf", "signed")),
-            *(
-                ("state", state, [*on_control_node, "organization", "permitted"])
-                for state in ("authority", "ca", "intermediate")
-            ),
-        ],
-    )
+    run(ARGUMENT_SPEC, work, required_if=REQUIRED_IF)
 
 
 if __name__ == "__main__":
