@@ -63,6 +63,7 @@ def secrets_where_they_belong(site: Site) -> Record:
         files_read=found.read,
         file_systems=found.filesystems,
         swap_not_read=found.swaps,
+        programs_not_read=found.programs,
         containers=len(site.containers()),
         processes=processes,
         journal="all fields since the estate was made",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.stores import LARGEST
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["FOREIGN", "KEY", "SEAL", "Sweep"]
+__all__ = ["FOREIGN", "KEY", "SEAL", "Sweep", "twins"]
 
 KEY = "key of "
 """Begins the label of a private key of a certificate bundle."""
@@ -36,6 +38,7 @@ class Sweep:
 
     :arg stored: Secrets in files on a disk.
     :arg volatile: Secrets in files in memory, outside the directories they belong in.
+    :arg programs: Files that were not read, being an image's program to the byte.
     """
 
     stored: list[scan.Find] = field(default_factory=list)
@@ -44,6 +47,7 @@ class Sweep:
     filesystems: list[str] = field(default_factory=list)
     read: int = 0
     swaps: list[str] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
 
     def of(self, wanted: Callable[[str], bool]) -> list[str]:
         """The finds whose label is wanted, as sentences."""
@@ -105,13 +109,18 @@ def search(site: Site) -> Sweep:
     table = scan.mounts()
     stored = [m.point for m in table if m.stored and not m.point.startswith(f"{docker}/overlay2/")]
     volatile = [m.point for m in table if m.volatile]
-    swaps = _swaps()
-    sweep = Sweep(needles=sorted(n.label for n in wanted), filesystems=stored, swaps=swaps)
+    sweep = Sweep(
+        needles=sorted(n.label for n in wanted),
+        filesystems=stored,
+        swaps=_swaps(),
+        programs=_programs(site),
+    )
+    unread = {*sweep.swaps, *sweep.programs}
     witness = Path("/var/tmp") / f".{mark.value[:24]}"  # noqa: S108 - on a disk, and random
     witness.write_text(mark.value + "\n")
     try:
         found, sweep.read = scan.files(
-            stored, [*wanted, mark], since=site.born(), skip=swaps.__contains__
+            stored, [*wanted, mark], since=site.born(), skip=unread.__contains__
         )
     finally:
         witness.unlink()
@@ -128,6 +137,31 @@ def search(site: Site) -> Sweep:
         sweep.volatile += found
         sweep.read += count
     return sweep
+
+
+def _programs(site: Site) -> list[str]:
+    """The Vault's own program, which the host has a copy of: half of all bytes, and no secret."""
+    found: list[str] = []
+    for service in site.of_kind("vault"):
+        for container in site.containers():
+            if container.service == service["name"] and container.running:
+                image = Path(f"/proc/{container.state.get('Pid')}/root/bin")
+                found += twins(Path(site.estate["root"]) / "bin", image)
+    return found
+
+
+def twins(folder: Path, image: Path) -> list[str]:
+    """Large files of a folder that an image has under the same name, equal in every byte."""
+    large = [path for path in folder.glob("*") if path.lstat().st_size > LARGEST]
+    return [
+        str(path)
+        for path in large
+        if not path.is_symlink()
+        and subprocess.run(
+            ["cmp", "--silent", "--", str(path), str(image / path.name)], check=False
+        ).returncode
+        == 0
+    ]
 
 
 def _swaps() -> list[str]:

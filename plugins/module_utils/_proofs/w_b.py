@@ -45,6 +45,7 @@ def comes_back(site: Site) -> Record:
             "files_read": found.read,
             "file_systems": found.filesystems,
             "swap_not_read": found.swaps,
+            "programs_not_read": found.programs,
             "host_key": _host_key(record),
         }
     )

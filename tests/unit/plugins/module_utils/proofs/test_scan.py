@@ -18,7 +18,10 @@ import pytest
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find, Needle
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import private_line
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import (
+    private_line,
+    twins,
+)
 
 HOSTILE = "a'b\"c$d`e\\f#g%h{{i}}<j>&k!:/@ ü"
 
@@ -239,3 +242,19 @@ def test_the_line_of_a_key_is_private() -> None:
             size = (private.bit_length() + 7) // 8
             raw = private.to_bytes(size, "big")
             assert any(raw[i : i + 12] in piece for i in range(size - 12))
+
+
+def test_only_an_image_s_own_program_goes_unread(tmp_path: Path) -> None:
+    host, image = tmp_path / "host", tmp_path / "image"
+    program = b"\x7fELF" + bytes(3 * 1024 * 1024)
+    for folder in (host, image):
+        folder.mkdir()
+        (folder / "bao").write_bytes(program)
+        (folder / "small").write_bytes(b"alike")
+    (host / "other").write_bytes(program)
+    (host / "link").symlink_to(host / "bao")
+    assert twins(host, image) == [str(host / "bao")]
+    with (host / "bao").open("ab") as stream:
+        stream.write(b"s3cret")
+    assert twins(host, image) == []
+    assert twins(host, tmp_path / "gone") == []
