@@ -4,8 +4,9 @@
 """What a server is and holds, asked on its host by the operator, without our modules.
 
 Reads {"certificate", "key", "requests"} from standard input; the requests (method, path, body) are
-made first. The key stays in memory. Writes JSON: the server's version and cluster, accessors of all
-root tokens, and each version of the secret.
+made first. The key stays in memory. Writes JSON: the server's version and cluster, whether anybody
+may have a root token made of shares ("door"), accessors of all root tokens, each version of the
+secret, and which container it is, since when, from which image.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import http.client
 import json
 import os
 import ssl
+import subprocess
 import sys
 import time
 from typing import Any
@@ -38,7 +40,7 @@ class Server:
         self._token = login["auth"]["client_token"]
 
     def ask(self, method: str, path: str, body: Any = None, *, missing: bool = False) -> Any:
-        """One request; ``missing``: what it is about may not be there, or have been deleted."""
+        """One request; ``missing``: what it is about may not be there, or is switched off."""
         text = None if body is None else json.dumps(body)
         until = time.monotonic() + 20
         while True:
@@ -49,7 +51,7 @@ class Server:
             if "will resume service shortly" not in str(told) or time.monotonic() > until:
                 break
             time.sleep(0.05)
-        if answer.status >= 300 and not (missing and answer.status == 404):
+        if answer.status >= 300 and not (missing and answer.status in (404, 405)):
             sys.exit(f"{method} {path}: {answer.status} {told}")
         return told
 
@@ -77,8 +79,22 @@ class Server:
             roots, versions = self.roots(), self.versions()
         finally:
             self.ask("PUT", "auth/token/revoke-self")
-        about = {"version": status["version"], "cluster": status["cluster_id"]}
-        return {**about, "roots": roots, "secret": versions}
+        self._token = ""
+        return {
+            "version": status["version"],
+            "cluster": status["cluster_id"],
+            "door": "started" in self.ask("GET", "sys/generate-root/attempt", missing=True),
+            "roots": roots,
+            "secret": versions,
+            "container": container(),
+        }
+
+
+def container() -> list[str]:
+    """Id, start and image."""
+    form = "{{.Id}} {{.State.StartedAt}} {{.Config.Image}}"
+    command = ["docker", "inspect", "--format", form, "tamshai-vault-1"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
 
 def main() -> None:
