@@ -11,7 +11,7 @@ short_description: Reconcile the settings of a Vault or OpenBao server in one ca
 version_added: 1.0.0
 description:
   - Brings audit devices, auth methods, secret engines, policies, roles, revocation lists,
-    database connections, static roles and rate limits to what is declared, over
+    database connections, static roles, rate limits and secrets to what is declared, over
     one connection, several requests at a time, in the order in which they depend on each other.
   - Reads everything first, so that the plan is whole before the first write and check mode shows
     exactly what a run does.
@@ -493,6 +493,64 @@ options:
         description: Paths that are under no limit.
         type: list
         elements: str
+  secrets:
+    description:
+      - Secrets of key-value engines of version 2, as module M(tamshai.phoenix.vault_kv) takes them.
+      - Values are compared by reading, or by fingerprints where O(fingerprint_key) is set.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      mount:
+        description: Where the key-value engine is mounted, which this call may bring about.
+        type: str
+        default: secret
+      path:
+        description: Path below the mount.
+        type: str
+        required: true
+      data:
+        description:
+          - Keys with their values, which may be lists and mappings.
+          - Null is refused, and so is a number beyond 53 bits, which the engine would round; write
+            that as text.
+          - Keys that are not named stay as they are, unless O(secrets[].only=true).
+        type: dict
+        default: {}
+      generate:
+        description: Keys that get a random value if they do not exist, and then keep it.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          key:
+            description: Name of the key.
+            type: str
+            required: true
+          length:
+            description: Number of characters, at least one.
+            type: int
+            default: 32
+          alphabet:
+            description: What the characters are taken from.
+            type: str
+            choices: [alphanumeric, hex, printable]
+            default: alphanumeric
+      only:
+        description: Whether keys that are neither in O(secrets[].data) nor in O(secrets[].generate)
+          are removed.
+        type: bool
+        default: false
+      custom_metadata:
+        description: Entries of custom metadata, as text, that have to be there.
+        type: dict
+        default: {}
+  fingerprint_key:
+    description:
+      - If set, values are compared by fingerprints under this key, and are not read.
+      - The token then needs no C(read) on C(data/), only on C(metadata/) and C(subkeys/).
+      - A version that was not written by this module is unknown and is written again.
+    type: str
   purge:
     description:
       - What to remove because it is not declared in this call.
@@ -546,6 +604,11 @@ EXAMPLES = r"""
           path "tamshai/data/mcp-hr" {
             capabilities = ["read"]
           }
+    secrets:
+      - mount: tamshai
+        path: mcp-hr
+        generate:
+          - {key: COOKIE_KEY, length: 48}
     approles:
       - name: mcp-hr
         role_id: mcp-hr-role-id-tamshai-v1
@@ -600,7 +663,7 @@ objects:
       type: str
       sample: updated
     fields:
-      description: The settings that differed.
+      description: The settings that differed; of a secret the keys.
       type: list
       elements: str
       sample: [token_ttl]
@@ -627,15 +690,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import kinds
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import kinds, kv_secrets
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
     client_from,
     connection_spec,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import argument_spec
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.reconcile import (
+    Outcome,
     Purge,
-    reconcile,
+    Reconciler,
 )
 
 OPTIONS: dict[str, type[kinds.Kind]] = {
@@ -670,8 +734,18 @@ def work(module: AnsibleModule) -> Result:
         Purge(purge["kind"], purge["prefix"] or "", tuple(purge["names"] or ()))
         for purge in options["purge"]
     ]
+    secrets = kv_secrets.declared(module)
     with client_from(module, workers=options["concurrency"]) as client:
-        done = reconcile(client, declared, purges=purges, check_mode=module.check_mode)
+        done = Reconciler(client, declared, purges)
+        done.survey()
+        verdicts = kv_secrets.survey(client, secrets, coming=_coming(done))
+        for secret, verdict in zip(secrets, verdicts, strict=True):
+            word = kv_secrets.describe(done.plan, secret, verdict)
+            place = f"{secret.mount}/{secret.path}"
+            done.outcomes.append(Outcome("secret", place, word, verdict.keys))
+        if not module.check_mode:
+            done.carry_out()
+            kv_secrets.write(client, secrets, verdicts)
         for place in done.unmounted:
             module.warn(f"nothing is mounted at {place} now: what goes there needs that first")
         return Result(
@@ -680,6 +754,15 @@ def work(module: AnsibleModule) -> Result:
             counts=dict(Counter(outcome.verdict for outcome in done.outcomes)),
             server_version=client.version,
         )
+
+
+def _coming(done: Reconciler) -> set[str]:
+    """Engines that are still to be mounted."""
+    return {
+        outcome.name.strip("/")
+        for outcome in done.outcomes
+        if outcome.kind == kinds.SecretEngines.name and outcome.verdict == "created"
+    }
 
 
 def _list_of(suboptions: dict[str, Any]) -> dict[str, Any]:
@@ -727,6 +810,9 @@ def main() -> None:
     spec["purge"].update(
         mutually_exclusive=[("prefix", "names")], required_one_of=[("prefix", "names")]
     )
+    secret = {"mount": {"type": "str", "default": "secret"}, **kv_secrets.SUBOPTIONS}
+    spec["secrets"] = {**_list_of(secret), "no_log": False}
+    spec["fingerprint_key"] = {"type": "str", "no_log": True}
     spec["concurrency"] = {"type": "int", "default": 8}
     run(spec, work)
 

@@ -145,149 +145,35 @@ secrets:
       sample: 2
 """
 
-from collections import Counter
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
-from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import MASK, MIN_LENGTH
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import kv_secrets
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
-    VaultClient,
     client_from,
     connection_spec,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.errors import ForbiddenError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kv import (
-    Generate,
-    Secret,
-    Verdict,
-)
-
-
-def declared(module: AnsibleModule) -> list[Secret]:
-    options = module.params
-    key = (options["fingerprint_key"] or "").encode()
-    given = options["secrets"]
-    # Ansible masks every value of `data` wherever it occurs in the result, so a value such as 1
-    # would hide version numbers. Short values are kept out of the result altogether instead.
-    options["secrets"] = [{**entry, "data": dict.fromkeys(entry["data"], MASK)} for entry in given]
-    module.no_log_values = {v for v in module.no_log_values if len(str(v)) >= MIN_LENGTH}
-    secrets, mistakes = [], []
-    for entry in given:
-        try:
-            secrets.append(secret_of(entry, options["mount"].strip("/"), key))
-        except PhoenixError as error:
-            mistakes.append(error.message)
-    paths = Counter(entry["path"].strip("/") for entry in given)
-    mistakes += [f"declared twice: {path}" for path, times in sorted(paths.items()) if times > 1]
-    if mistakes:
-        raise PhoenixError("; ".join(mistakes))
-    return secrets
-
-
-def secret_of(entry: dict[str, Any], mount: str, key: bytes) -> Secret:
-    made = Counter(item["key"] for item in entry["generate"])
-    twice = sorted(name for name, times in made.items() if times > 1)
-    if twice:
-        raise PhoenixError(f"{entry['path']}: generated twice: {', '.join(twice)}")
-    return Secret(
-        mount=mount,
-        path=entry["path"].strip("/"),
-        data=entry["data"],
-        generate={
-            item["key"]: Generate(item["length"], item["alphabet"]) for item in entry["generate"]
-        },
-        only=entry["only"],
-        metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
-        key=key,
-    )
-
-
-def refuse_other_engine(client: VaultClient, mount: str) -> None:
-    """Refuse a mount that would take a write to ``data/`` for a secret of that name.
-
-    :raises PhoenixError: if it is not an engine of version 2.
-    """
-    try:
-        about = client.call("GET", f"sys/internal/ui/mounts/{mount}").data
-    except ForbiddenError:
-        return  # Nothing in it is allowed either, which the next request says.
-    version = str((about.get("options") or {}).get("version") or "1")
-    if about.get("type") != "kv" or version != "2":
-        what = f"version {version}" if about.get("type") == "kv" else f"type {about.get('type')}"
-        raise PhoenixError(
-            f"{mount} is an engine of {what}, not a key-value engine of version 2",
-            hint="Nothing was written.",
-        )
-
-
-def describe(plan: Plan, secret: Secret, verdict: Verdict) -> str:
-    """Add a secret's change to the plan, without any value; returns the verdict in a word."""
-    if not verdict.changed:
-        return "unchanged"
-    after: dict[str, Any] = {
-        name: list(keys)
-        for name, keys in (
-            ("written", verdict.changed_keys),
-            ("made", verdict.made_keys),
-            ("removed", verdict.removed_keys),
-        )
-        if keys
-    }
-    if verdict.metadata:
-        after["custom_metadata"] = dict(verdict.metadata)
-    name = f"{secret.mount}/{secret.path}"
-    action = "update" if verdict.exists else "create"
-    before = {"version": verdict.version} if verdict.exists else None
-    plan.add("secret", name, action, before, after)
-    return f"{action}d"
 
 
 def work(module: AnsibleModule) -> Result:
-    secrets = declared(module)
+    secrets = kv_secrets.declared(module, module.params["mount"])
     plan = Plan()
     with client_from(module, workers=module.params["concurrency"]) as client:
-        verdicts = client.map(lambda secret: secret.inspect(client), secrets)
-        if any(verdict.changed and not verdict.version for verdict in verdicts):
-            refuse_other_engine(client, module.params["mount"].strip("/"))
-        words = [describe(plan, s, v) for s, v in zip(secrets, verdicts, strict=True)]
+        verdicts = kv_secrets.survey(client, secrets)
+        words = [kv_secrets.describe(plan, s, v) for s, v in zip(secrets, verdicts, strict=True)]
         versions = [verdict.version for verdict in verdicts]
         if not module.check_mode:
-            versions = client.map(
-                lambda pair: _write(client, *pair), list(zip(secrets, verdicts, strict=True))
-            )
-        results = [
-            {
-                "path": secret.path,
-                "verdict": word,
-                "keys": sorted(verdict.changed_keys + verdict.made_keys + verdict.removed_keys),
-                "version": version,
-            }
-            for secret, verdict, word, version in zip(
-                secrets, verdicts, words, versions, strict=True
-            )
-        ]
+            versions = kv_secrets.write(client, secrets, verdicts)
+    results = [
+        {"path": secret.path, "verdict": word, "keys": verdict.keys, "version": version}
+        for secret, verdict, word, version in zip(secrets, verdicts, words, versions, strict=True)
+    ]
     return Result(plan, secrets=results)
-
-
-def _write(client: VaultClient, secret: Secret, verdict: Verdict) -> int:
-    return secret.write(client, verdict) if verdict.changed else verdict.version
 
 
 def main() -> None:
     spec = connection_spec()
-    generate = {
-        "key": {"type": "str", "required": True, "no_log": False},
-        "length": {"type": "int", "default": 32},
-        "alphabet": {
-            "type": "str",
-            "choices": ["alphanumeric", "hex", "printable"],
-            "default": "alphanumeric",
-        },
-    }
     spec.update(
         mount={"type": "str", "default": "secret"},
         secrets={
@@ -295,18 +181,7 @@ def main() -> None:
             "elements": "dict",
             "required": True,
             "no_log": False,
-            "options": {
-                "path": {"type": "str", "required": True},
-                "data": {"type": "dict", "default": {}, "no_log": True},
-                "generate": {
-                    "type": "list",
-                    "elements": "dict",
-                    "default": [],
-                    "options": generate,
-                },
-                "only": {"type": "bool", "default": False},
-                "custom_metadata": {"type": "dict", "default": {}},
-            },
+            "options": kv_secrets.SUBOPTIONS,
         },
         fingerprint_key={"type": "str", "no_log": True},
         concurrency={"type": "int", "default": 8},

@@ -23,6 +23,7 @@ from fixtures.reference_services import HOSTILE
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import Field
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import AppRoles
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.reconcile import reconcile
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_approle,
     vault_config,
@@ -391,7 +392,7 @@ class TestConfig:
             results: list[Any] = []
 
             def run(client: VaultClient) -> None:
-                reconciler = vault_config.reconcile(client, {AppRoles: declared["approles"]})
+                reconciler = reconcile(client, {AppRoles: declared["approles"]})
                 results.append(reconciler.plan.changed)
 
             threads = [threading.Thread(target=run, args=(client,)) for client in (one, two)]
@@ -761,8 +762,58 @@ class TestKv:
         def explode(*_arguments: object) -> None:
             raise RuntimeError(f"lost: {canary}")
 
-        monkeypatch.setattr(vault_kv, "describe", explode)
+        monkeypatch.setattr(vault_kv.kv_secrets, "describe", explode)
         crashed = self.write(server, "canary", data={"A": canary})
         assert crashed["failed"] is True
         assert canary not in json.dumps(crashed)
         assert canary not in server.audit_log.read_text()
+
+    def test_an_engine_and_what_is_in_it_come_in_one_call(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        def call(value: str, *, check: bool = False, kind: str = "kv") -> dict[str, Any]:
+            engine = {"path": "kv-new", "type": kind}
+            if kind == "kv":
+                engine["options"] = {"version": "2"}  # type: ignore[assignment]
+            entry = {"mount": "kv-new", "path": "a/b", "data": {"A": value, "N": "1"}}
+            return configure(
+                server,
+                check=check,
+                secret_engines=[engine],
+                secrets=[{**entry, "generate": [{"key": "CANARY"}]}],
+                fingerprint_key="fingerprint-key",
+            )
+
+        foreseen = call(HOSTILE, check=True)
+        assert [item["verdict"] for item in foreseen["objects"]] == ["created", "created"]
+        assert "kv-new/" not in (root.read("sys/mounts") or {})
+        made = call(HOSTILE)
+        assert made["counts"] == {"created": 2}
+        assert made["objects"][1] == {
+            "kind": "secret",
+            "name": "kv-new/a/b",
+            "verdict": "created",
+            "fields": ["A", "CANARY", "N"],
+            "warnings": [],
+        }
+        stored = (root.read("kv-new/data/a/b") or {})["data"]
+        assert len(stored.pop("CANARY")) == 32
+        assert stored == {"A": HOSTILE, "N": "1"}
+        assert call(HOSTILE, check=True)["counts"] == call(HOSTILE)["counts"] == {"unchanged": 2}
+        assert call(HOSTILE + "2", check=True)["objects"][1]["fields"] == ["A"]
+        changed = call(HOSTILE + "2")
+        assert changed["counts"] == {"unchanged": 1, "updated": 1}
+        assert HOSTILE not in json.dumps(changed)
+        assert (root.read("kv-new/data/a/b") or {})["data"]["A"] == HOSTILE + "2"
+
+    def test_what_is_wrong_with_a_secret_is_told_before_a_setting_is_written(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        result = configure(
+            server,
+            policies=[{"name": "too-early", "text": "# never"}],
+            secrets=[{"mount": "cubbyhole", "path": "a", "data": {"A": "value-a-1"}}],
+        )
+        assert result["failed"] is True
+        assert "cubbyhole is an engine of type cubbyhole" in result["msg"]
+        assert root.read("sys/policies/acl/too-early") is None

@@ -80,6 +80,11 @@ class Verdict:
         return bool(self.data_changed or self.metadata)
 
     @property
+    def keys(self) -> list[str]:
+        """All keys that are written, made or removed."""
+        return sorted(self.changed_keys + self.made_keys + self.removed_keys)
+
+    @property
     def data_changed(self) -> bool:
         return bool(self.changed_keys or self.made_keys or self.removed_keys)
 
@@ -141,17 +146,21 @@ class Secret:
 
     # -- read and decide ----------------------------------------------------------------------
 
+    def absent(self) -> Verdict:
+        """What is needed where there is nothing."""
+        return Verdict(
+            exists=False,
+            version=0,
+            changed_keys=tuple(sorted(self.data)),
+            made_keys=tuple(sorted(self.generate)),
+            metadata=dict(self.metadata),
+        )
+
     def inspect(self, client: VaultClient) -> Verdict:
         """Find out what differs; changes nothing."""
         about = client.read(self._at("metadata"))
         if about is None:
-            return Verdict(
-                exists=False,
-                version=0,
-                changed_keys=tuple(sorted(self.data)),
-                made_keys=tuple(sorted(self.generate)),
-                metadata=dict(self.metadata),
-            )
+            return self.absent()
         version = int(about.get("current_version") or 0)
         custom = {str(k): str(v) for k, v in (about.get("custom_metadata") or {}).items()}
         newest = (about.get("versions") or {}).get(str(version)) or {}
