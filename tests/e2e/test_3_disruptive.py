@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,8 +14,27 @@ from .conftest import KEEP, NAME, SLICE
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 
-def test_every_promise_of_the_slice_holds(estate: Any) -> None:
-    found = estate.attest("-e", "attest_disruptive=true")
+@pytest.fixture
+def as_another(estate: Any) -> tuple[str, str]:
+    """Logged in as a user of the host who may become root, as many providers have it."""
+    estate.sh(
+        "id deploy >/dev/null 2>&1 || useradd --create-home deploy;"
+        " echo 'deploy ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/deploy;"
+        " install -d -o deploy -m 0700 /home/deploy/.ssh;"
+        " install -o deploy -m 0600 /root/.ssh/authorized_keys /home/deploy/.ssh/"
+    )
+    return reached(estate, ansible_user="deploy", ansible_become=True)
+
+
+def reached(estate: Any, **variables: Any) -> tuple[str, str]:
+    """An inventory beside the drill's, by which the host is reached in another way."""
+    inventory = estate.folder / "reached.json"
+    inventory.write_text(json.dumps({"phoenix": {"hosts": {NAME: variables}}}))
+    return "-i", str(inventory)
+
+
+def test_every_promise_of_the_slice_holds(estate: Any, as_another: tuple[str, str]) -> None:
+    found = estate.attest("-e", "attest_disruptive=true", *as_another)
     reasons = {name: proof["reason"] for name, proof in found.items() if proof["status"] == "fail"}
     assert reasons == {}
     assert {name for name, proof in found.items() if proof["status"] == "pass"} == SLICE
@@ -33,8 +53,9 @@ def test_a_settings_role_that_does_not_wait_is_seen(estate: Any) -> None:
     assert "it gave up after" in broken["F2.d"]
 
 
-def test_nothing_is_left_of_the_disruption(estate: Any) -> None:
-    made = estate.phoenix()
+def test_nothing_is_left_of_the_disruption_seen_by_the_docker_connection(estate: Any) -> None:
+    by_docker = {"ansible_connection": "community.docker.docker", "ansible_host": NAME}
+    made = estate.phoenix(*reached(estate, **by_docker))
     assert made.changed == 0, made.output[-4000:]
 
 
