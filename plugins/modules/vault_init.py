@@ -166,7 +166,13 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     client_from,
     connection_spec,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import public_key
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.errors import (
+    TokenMissingError,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import (
+    public_key,
+    public_keys,
+)
 
 
 def initialised(module: AnsibleModule, client: VaultClient) -> Result:
@@ -178,18 +184,25 @@ def initialised(module: AnsibleModule, client: VaultClient) -> Result:
         marker = Marker.read(options["marker"]) if options["marker"] else None
         reason = why_not_orphaned(status, marker, options["id"] or "", options["audit_log"] or "")
         return Result(plan, orphaned=not reason, not_orphaned_reason=reason, **values)
-    if options["threshold"] > options["shares"] or options["threshold"] < 1:
-        raise PhoenixError("'threshold' must be between 1 and 'shares'")
+    keys, mistakes = public_keys(options["pgp_keys"])
+    root_key = ""
+    if options["root_token_pgp_key"]:
+        try:
+            root_key = public_key(options["root_token_pgp_key"])
+        except PhoenixError as error:
+            mistakes.append(f"root_token_pgp_key: {error.message}")
+    if not 1 <= options["threshold"] <= options["shares"]:
+        mistakes.append("'threshold' must be between 1 and 'shares'")
     if options["pgp_keys"] and len(options["pgp_keys"]) != options["shares"]:
-        raise PhoenixError("'pgp_keys' must have one key for each of the 'shares'")
-    keys = [public_key(key) for key in options["pgp_keys"]]
-    root_key = public_key(options["root_token_pgp_key"]) if options["root_token_pgp_key"] else ""
+        mistakes.append("'pgp_keys' must have one key for each of the 'shares'")
     in_clear = not options["pgp_keys"] or not options["root_token_pgp_key"]
     if in_clear and not options["plain"]:
-        raise PhoenixError(
-            "shares or root token would leave the server in clear",
-            hint="Give 'pgp_keys' and 'root_token_pgp_key', or allow it by 'plain'.",
+        mistakes.append(
+            "shares or root token would leave the server in clear; give 'pgp_keys' and "
+            "'root_token_pgp_key', or allow it by 'plain'"
         )
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
     after = {"shares": options["shares"], "threshold": options["threshold"]}
     plan.add("server", client.url, "initialise", None, after)
     values["initialised_now"] = True
@@ -212,7 +225,12 @@ def finished(module: AnsibleModule, client: VaultClient) -> Result:
     options = module.params
     plan = Plan()
     marker = Marker.read(options["marker"]) if options["marker"] else None
-    if module.check_mode or revoke_root(client):
+    if not client.token:
+        raise TokenMissingError(f"no root token of {client.url} to revoke")
+    not_ready = client.not_ready()
+    if not_ready is not None:
+        raise not_ready
+    if client.token_lives() if module.check_mode else revoke_root(client):
         plan.add("root token", client.url, "revoke")
     if options["marker"] and (marker is None or marker.state != "finished"):
         identifier = options["id"] or (marker.id if marker else "")
@@ -239,14 +257,15 @@ def main() -> None:
         },
         shares={"type": "int", "default": 5},
         threshold={"type": "int", "default": 3},
-        pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": False},
-        root_token_pgp_key={"type": "str", "no_log": False},
+        # Not secret, unless somebody gives private ones by mistake.
+        pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": True},
+        root_token_pgp_key={"type": "str", "no_log": True},
         plain={"type": "bool", "default": False},
         marker={"type": "path"},
         id={"type": "str"},
         audit_log={"type": "path"},
     )
-    run(spec, work, required_if=[("state", "finished", ["token"])])
+    run(spec, work)
 
 
 if __name__ == "__main__":

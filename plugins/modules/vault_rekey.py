@@ -127,23 +127,25 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     client_from,
     connection_spec,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import public_key
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import public_keys
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import QuorumError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.rekey import Rekey
 
 
 def begun(module: AnsibleModule, client: VaultClient) -> Result:
     options = module.params
-    keys = [public_key(key) for key in options["pgp_keys"]]
+    keys, mistakes = public_keys(options["pgp_keys"])
     if not 1 <= options["new_threshold"] <= options["new_shares"]:
-        raise PhoenixError("'new_threshold' must be between 1 and 'new_shares'")
-    if keys and len(keys) != options["new_shares"]:
-        raise PhoenixError("'pgp_keys' must have one key for each of the 'new_shares'")
-    if not keys and not options["plain"]:
-        raise PhoenixError(
-            "the new shares would leave the server in clear",
-            hint="Give 'pgp_keys', or allow it by 'plain'.",
+        mistakes.append("'new_threshold' must be between 1 and 'new_shares'")
+    if options["pgp_keys"] and len(options["pgp_keys"]) != options["new_shares"]:
+        mistakes.append("'pgp_keys' must have one key for each of the 'new_shares'")
+    if not options["pgp_keys"] and not options["plain"]:
+        mistakes.append(
+            "the new shares would leave the server in clear; give 'pgp_keys', or allow it by "
+            "'plain'"
         )
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
     plan = Plan()
     before = client.seal_status()
     plan.add(
@@ -153,9 +155,11 @@ def begun(module: AnsibleModule, client: VaultClient) -> Result:
         {"shares": before.get("n"), "threshold": before.get("t")},
         {"shares": options["new_shares"], "threshold": options["new_threshold"]},
     )
+    rekey = Rekey(client)
     if module.check_mode:
+        rekey.enough(options["shares"])
         return Result(plan, in_force=not options["verify"])
-    made = Rekey(client).begin(
+    made = rekey.begin(
         options["shares"],
         shares=options["new_shares"],
         threshold=options["new_threshold"],
@@ -209,7 +213,8 @@ def main() -> None:
         shares={"type": "list", "elements": "str", "default": [], "no_log": True},
         new_shares={"type": "int", "default": 5},
         new_threshold={"type": "int", "default": 3},
-        pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": False},
+        # Not secret, unless somebody gives private ones by mistake.
+        pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": True},
         plain={"type": "bool", "default": False},
         verify={"type": "bool", "default": True},
         allow_partial={"type": "bool", "default": False},

@@ -48,7 +48,8 @@ options:
     description: Directory on the host that snapshots are kept in.
     type: path
   prefix:
-    description: Beginning of the snapshots' names; only such files are ever removed.
+    description: Beginning of the snapshots' names, of letters, digits, C(_), C(.) and C(-); only
+      such files are ever removed.
     type: str
     default: vault
   keep:
@@ -127,6 +128,7 @@ removed:
   sample: []
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,8 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     connection_spec,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.snapshot import (
+    PUT_BACK,
+    TAKE,
     Store,
     describe,
     inspect,
@@ -160,6 +164,7 @@ def saved(module: AnsibleModule, client: VaultClient) -> Result:
         plan.add("snapshot", str(old), "delete", {"exists": True}, {"exists": False})
     values = {"removed": [str(old) for old in surplus]}
     if module.check_mode:
+        client.expect("GET", TAKE)
         return Result(plan, **values)
     data = take(client)
     store.save(path, data)
@@ -188,12 +193,21 @@ def restored(module: AnsibleModule, client: VaultClient) -> Result:
     plan = Plan()
     plan.add("server", client.url, "restore", {"cluster": name}, describe(path, snapshot))
     values: dict[str, Any] = {}
-    if not module.check_mode:
+    if module.check_mode:
+        client.expect("POST", PUT_BACK)
+    else:
         values["sealed"] = restore(client, data)
     return Result(plan, **values, **describe(path, snapshot))
 
 
 def work(module: AnsibleModule) -> Result:
+    mistakes = []
+    if module.params["keep"] < 0:
+        mistakes.append("'keep' is less than 0")
+    if not re.fullmatch(r"\w[\w.-]*", module.params["prefix"]):
+        mistakes.append("'prefix' holds more than letters, digits, '_', '.' and '-', or begins so")
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
     with client_from(module) as client:
         return (saved if module.params["state"] == "saved" else restored)(module, client)
 

@@ -24,7 +24,10 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_approle,
     vault_config,
+    vault_init,
     vault_kv,
+    vault_rekey,
+    vault_snapshot,
 )
 
 pytestmark = pytest.mark.skipif(bao() is None, reason="the bao binary is missing")
@@ -205,6 +208,17 @@ class TestAppRole:
         auth = root.call("POST", "auth/approle/login", body=login, authenticated=False).body["auth"]
         assert auth["metadata"] == {"role_name": "whole", "n": "1", "on": "True"}
 
+    def test_a_token_for_one_role_needs_no_list_of_all(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        rights = 'path "auth/approle/role/narrow" { capabilities = ["create", "read", "update"] }'
+        root.write("sys/policies/acl/narrow", {"policy": rights})
+        made = root.write("auth/token/create", {"policies": ["narrow"], "ttl": "1m"})
+        at = server.arguments(token=made["auth"]["client_token"], name="narrow", token_ttl="5m")
+        results = [run_module(vault_approle, check=check, **at) for check in (True, False, False)]
+        assert [result.get("verdict") for result in results] == ["created", "created", "unchanged"]
+        assert "role_id" not in results[1]  # which this token may not read, and nobody asked for
+
 
 class TestConfig:
     def test_all_mistakes_at_once(self, server: OpenBao) -> None:
@@ -342,7 +356,86 @@ class TestConnection:
         assert "changed" in result, result
         assert key.splitlines()[1] not in json.dumps(result)
 
+    @pytest.mark.parametrize("kind", ["service", "batch"])
+    def test_a_token_without_any_right_is_not_an_expired_one(
+        self, server: OpenBao, root: VaultClient, kind: str
+    ) -> None:
+        """Not even the right to look itself up, which the policy 'default' gives."""
+        root.write("sys/policies/acl/nothing", {"policy": 'path "x" { capabilities = ["read"] }'})
+        made = {"policies": ["nothing"], "no_default_policy": True, "type": kind, "ttl": "1m"}
+        token = root.write("auth/token/create", made)["auth"]["client_token"]
+        result = self.asked(server, token=token)
+        assert result["vault_error"] == "forbidden"
+        assert result["missing_capabilities"] == ["read"]
+        assert "kv/metadata/c" in result["msg"]
+
     def test_a_namespace_that_is_none(self, server: OpenBao) -> None:
         secrets = [dict(self.SECRETS)]
         words = "namespace not found"
         refused(server, vault_kv, words, namespace="nope", mount="kv", secrets=secrets)
+
+
+class TestKeeping:
+    """Snapshots, shares and the root token."""
+
+    def test_what_would_be_removed_or_written_elsewhere_by_mistake(
+        self, server: OpenBao, tmp_path: Path
+    ) -> None:
+        (tmp_path / "kept").mkdir()
+        at = {"directory": str(tmp_path / "kept")}
+        run_module(vault_snapshot, **server.arguments(token=server.root_token, **at))
+        kept = list((tmp_path / "kept").iterdir())
+        words = ("'keep' is less than 0", "'prefix' holds more than")
+        for prefix in ("../out", "", "a/b", ".hidden"):
+            refused(server, vault_snapshot, *words, **at, keep=-1, prefix=prefix)
+        assert list((tmp_path / "kept").iterdir()) == kept
+        assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
+
+    def test_check_mode_sees_what_the_server_would_refuse(
+        self, server: OpenBao, root: VaultClient, tmp_path: Path
+    ) -> None:
+        at = {"directory": str(tmp_path)}
+        made = root.write("auth/token/create", {"policies": ["default"], "ttl": "1m"})
+        token = made["auth"]["client_token"]
+        words = "GET sys/storage/raft/snapshot is forbidden"
+        result = run_module(vault_snapshot, check=True, **server.arguments(token=token, **at))
+        assert words in result["msg"]
+        assert result["missing_capabilities"] == ["read"]
+        server.restart()
+        try:
+            result = run_module(
+                vault_snapshot, check=True, **server.arguments(token=server.root_token, **at)
+            )
+            assert result["vault_error"] == "sealed"
+        finally:
+            server.unseal()
+        good = server.arguments(token=server.root_token, **at)
+        assert run_module(vault_snapshot, check=True, **good)["changed"] is True
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_change_of_shares_is_refused_in_check_mode_as_well(self, server: OpenBao) -> None:
+        at = {"state": "begun", "plain": True, "new_shares": 1, "new_threshold": 1}
+        refused(server, vault_rekey, "needs 1 of the present ones; there are 0", **at)
+
+    def test_a_private_key_given_by_mistake_is_not_shown(self, server: OpenBao) -> None:
+        armour = "-----{} PGP PRIVATE KEY BLOCK-----"
+        private = f"{armour.format('BEGIN')}\n\nlQPGBGkm\n{armour.format('END')}\n"
+        words = (
+            *("pgp_keys[0]: that is a private PGP key", "pgp_keys[1]: not a public PGP key"),
+            "'pgp_keys' must have one key for each",
+            "'new_threshold' must be between 1 and",
+        )
+        more = {"state": "begun", "new_shares": 3, "new_threshold": 4}
+        result = refused(server, vault_rekey, *words, pgp_keys=[private, "AAAA"], **more)
+        assert "lQPGBGkm" not in json.dumps(result)
+
+    def test_the_end_of_a_bootstrap_is_predicted(self, server: OpenBao, root: VaultClient) -> None:
+        token = root.write("auth/token/create", {"ttl": "1m"})["auth"]["client_token"]
+        at = server.arguments(token=token, state="finished")
+        changes = [
+            run_module(vault_init, check=check, **at)["changed"]
+            for check in (True, False, True, False)
+        ]
+        assert changes == [True, True, False, False]
+        missing = run_module(vault_init, **server.arguments(state="finished"))
+        assert missing["vault_error"] == "token_missing"

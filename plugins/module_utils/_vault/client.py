@@ -336,6 +336,23 @@ class VaultClient:
         """Why the server cannot serve requests now: sealed or uninitialised, else ``None``."""
         return not_ready(self.url, self.seal_status())
 
+    def expect(self, method: str, path: str) -> None:
+        """Fail as a request would, for want of a server or a right, without making it.
+
+        A token that may not ask for its rights is taken to have them.
+
+        :raises errors.VaultError: the subclass says what is wrong.
+        """
+        not_ready = self.not_ready()
+        if not_ready is not None:
+            raise not_ready
+        try:
+            held = self.write("sys/capabilities-self", {"paths": [path]}).get("data") or {}
+        except errors.ForbiddenError:
+            return
+        if {"root", *_CAPABILITIES[method]}.isdisjoint(held.get("capabilities") or ()):
+            raise self._forbidden(method, path, {"path": path})
+
     # -- identity -----------------------------------------------------------------------------
 
     def login(self) -> dict[str, Any]:
@@ -619,15 +636,18 @@ class VaultClient:
         return errors.RefusedError(f"{method} {path} was refused: {said}", **common)
 
     def token_lives(self) -> bool:
-        """Whether the server takes the token; true as well where it gives no answer."""
+        """Whether the server takes the token; true as well where it gives no answer.
+
+        Help needs a token and no policy. A token may well not be allowed to look itself up.
+        """
         headers = self._headers(None, True)
-        return self._attempt_quietly("GET", "auth/token/lookup-self", b"", headers) != 403
+        return self._attempt_quietly("GET", "sys/auth?help=1", b"", headers) != 403
 
     def _attempt_quietly(
-        self, method: str, path: str, payload: bytes, headers: dict[str, str]
+        self, method: str, target: str, payload: bytes, headers: dict[str, str]
     ) -> int:
         try:
-            return self._attempt(method, path, payload, headers).status
+            return self._attempt(method, target, payload, headers).status
         except (_BrokenError, errors.VaultError):
             return 0
 

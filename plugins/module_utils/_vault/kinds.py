@@ -256,6 +256,7 @@ class _Roles(Kind):
     checked = True
 
     def __init__(self) -> None:
+        # Where nothing is mounted (yet), as far as that was met with.
         self.unmounted: set[str] = set()
 
     def key(self, entry: Entry) -> str:
@@ -276,19 +277,26 @@ class _Roles(Kind):
     def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
         absent: set[str] = set()
         for mount, members in _by_mount(keys).items():
+            if len(members) <= self.few:
+                continue
             try:
-                if len(members) > self.few:
-                    there = set(client.keys(f"{self.prefix}{mount}/{self.collection}"))
-                    absent |= {key for key in members if key.rpartition("/")[2] not in there}
-                else:
-                    client.keys(f"{self.prefix}{mount}/{self.collection}")
+                there = set(client.keys(f"{self.prefix}{mount}/{self.collection}"))
             except errors.NoRouteError:
-                absent |= set(members)
+                there = set()
                 self.unmounted.add(f"{self.prefix}{mount}")
+            absent |= {key for key in members if key.rpartition("/")[2] not in there}
         return absent
 
+    def found(self, client: VaultClient, key: str) -> Values | None:
+        """An object in the server's own words; none also where its mount is still to be made."""
+        try:
+            return client.read(self.path(key))
+        except errors.NoRouteError:
+            self.unmounted.add(f"{self.prefix}{key.rpartition('/')[0]}")
+            return None
+
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
-        data = client.read(self.path(key))
+        data = self.found(client, key)
         return None if data is None else observed(self.fields, data)
 
     def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
@@ -391,7 +399,7 @@ class CertCrls(_Roles):
         return {"crl": str(entry["crl"]), "serials": serials}
 
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
-        data = client.read(self.path(key))
+        data = self.found(client, key)
         return None if data is None else {"serials": sorted(data.get("serials") or {})}
 
     def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
@@ -423,7 +431,7 @@ class DatabaseConnections(_InDatabaseEngine):
     }
 
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
-        data = client.read(self.path(key))
+        data = self.found(client, key)
         if data is None:
             return None
         flat = {**data, **(data.get("connection_details") or {})}

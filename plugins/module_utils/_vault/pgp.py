@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["public_key"]
+__all__ = ["public_key", "public_keys"]
 
 _BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _PUBLIC_KEY = 6
 _END = "-----END PGP PUBLIC KEY BLOCK-----"
+
+
+def public_keys(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Read several; returns the keys, and what is wrong with each that is none."""
+    keys, mistakes = [], []
+    for number, text in enumerate(texts):
+        try:
+            keys.append(public_key(text))
+        except PhoenixError as error:
+            mistakes.append(f"pgp_keys[{number}]: {error.message}")
+    return keys, mistakes
 
 
 def public_key(text: str) -> str:

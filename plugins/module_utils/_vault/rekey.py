@@ -41,18 +41,10 @@ class Rekey:
             return found
         raise QuorumError("the server's shares cannot be changed by API")
 
-    def begin(
-        self,
-        current: Sequence[str],
-        *,
-        shares: int,
-        threshold: int,
-        pgp_keys: Sequence[str],
-        verify: bool,
-    ) -> dict[str, Any]:
-        """Give the current shares, get new ones; returns ``shares`` and ``in_force``.
+    def enough(self, current: Sequence[str]) -> list[str]:
+        """As many of the current shares as a change needs.
 
-        :raises QuorumError: if a change is under way, or the current shares are too few or wrong.
+        :raises QuorumError: if they are too few, or a change is under way.
         """
         state = self.state()
         if state.get("started"):
@@ -67,6 +59,22 @@ class Rekey:
                 f"a change of shares needs {needed} of the present ones; there are {len(unique)}",
                 unseal_missing=needed - len(unique),
             )
+        return unique[:needed]
+
+    def begin(
+        self,
+        current: Sequence[str],
+        *,
+        shares: int,
+        threshold: int,
+        pgp_keys: Sequence[str],
+        verify: bool,
+    ) -> dict[str, Any]:
+        """Give the current shares, get new ones; returns ``shares`` and ``in_force``.
+
+        :raises QuorumError: if a change is under way, or the current shares are too few or wrong.
+        """
+        unique = self.enough(current)
         body: dict[str, Any] = {
             "secret_shares": shares,
             "secret_threshold": threshold,
@@ -76,7 +84,7 @@ class Rekey:
             body["pgp_keys"] = list(pgp_keys)
         nonce = _data(self._write("init", body))["nonce"]
         try:
-            for share in unique[:needed]:
+            for share in unique:
                 answer = _data(self._write("update", {"key": share, "nonce": nonce}))
         except BaseException as error:
             self.cancel()

@@ -28,8 +28,9 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._files import writ
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
-__all__ = ["Store", "inspect", "restore", "take"]
+__all__ = ["PUT_BACK", "TAKE", "Store", "inspect", "restore", "take"]
 
+TAKE, PUT_BACK = "sys/storage/raft/snapshot", "sys/storage/raft/snapshot-force"
 SUFFIX = ".snap"
 ABANDONED = 3600  # seconds; none takes so long to be written
 _NOT_ACTIVE = (429, 472, 473, 501, 503)
@@ -73,7 +74,7 @@ def inspect(data: bytes) -> Snapshot:
 
 def take(client: VaultClient) -> bytes:
     """A snapshot of the server as it is now, checked."""
-    reply = client.call("GET", "sys/storage/raft/snapshot")
+    reply = client.call("GET", TAKE)
     data = reply.body.get("raw")
     if not isinstance(data, bytes):
         raise PhoenixError(f"{client.url} did not answer with a snapshot")
@@ -89,7 +90,7 @@ def restore(client: VaultClient, data: bytes, *, timeout: float = 60) -> bool:
     """
     inspect(data)
     before = _applied(client)
-    client.call("POST", "sys/storage/raft/snapshot-force", payload=data, repeatable=False)
+    client.call("POST", PUT_BACK, payload=data, repeatable=False)
     state: dict[str, Any] = {}
 
     def taken() -> bool:
