@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 MAX_COMBINATIONS = 252  # ten shares, five of which open the server; seconds
+# How often in a row a standby has to serve before it is believed.
+STEADY = 3
 
 
 class WrongShareError(PhoenixError):
@@ -190,7 +192,10 @@ def _give(client: VaultClient, share: str, migrate: bool) -> dict[str, Any]:
 def wait_active(client: VaultClient, timeout: float) -> None:
     """Wait until the unsealed node serves requests, as active node or as a standby of one."""
 
+    in_a_row = 0
+
     def probe() -> bool:
+        nonlocal in_a_row
         reply = client.call(
             "GET", "sys/health", authenticated=False, accept=(429, 472, 473, 501, 503)
         )
@@ -201,12 +206,16 @@ def wait_active(client: VaultClient, timeout: float) -> None:
                 path = "auth/token/lookup-self"
                 client.call("GET", path, authenticated=False, accept=(400, 403))
             except errors.StandbyError as error:
+                in_a_row = 0
                 raise errors.StandbyError(
                     f"it is open and does not become active: {'; '.join(error.messages)}",
                     hint="Its log says why. After a restore its audit devices have to be those of "
                     "the snapshot's time, to the letter: correct its configuration, restart it.",
                 ) from error
-        return reply.status in (200, 429, 473)
+            # One that tries to become active, again and again, serves for a moment each time.
+            in_a_row += 1
+            return in_a_row >= STEADY
+        return reply.status in (200, 473)
 
     wait_until(probe, timeout=timeout, what=f"{client.url} to become active", interval=0.05)
 
