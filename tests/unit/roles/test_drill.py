@@ -61,7 +61,8 @@ def test_names_of_scenario_hosts_are_unique() -> None:
 
 def test_the_inventory_has_the_default_host() -> None:
     hosts = load("inventory/drill/hosts.yml")["phoenix"]["hosts"]
-    assert hosts == {HOST["drill_host_name"]: {"ansible_host": HOST["drill_host_address"]}}
+    assert list(hosts) == [HOST["drill_host_name"]]
+    assert hosts[HOST["drill_host_name"]]["ansible_host"] == HOST["drill_host_address"]
 
 
 def test_nested_networks_are_never_routed_and_not_the_drills_own() -> None:
