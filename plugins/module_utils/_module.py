@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.parameters import remove_values
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import (
     PhoenixError,
@@ -34,6 +35,24 @@ class Result:
     def __init__(self, plan: Plan, **values: Any) -> None:
         self.plan = plan
         self.values = values
+
+
+class _Module(AnsibleModule):
+    """A module whose secrets stay out of the system's log wherever they stand in its options.
+
+    Ansible masks what is below an option in that option's text, in which Python has quoted it: a
+    secret that holds a quote or a line break is then not found.
+    """
+
+    params: dict[str, Any]
+
+    def _log_invocation(self) -> None:
+        options = self.params
+        self.params = remove_values(options, self.no_log_values)
+        try:
+            super()._log_invocation()
+        finally:
+            self.params = options
 
 
 def protect(module: AnsibleModule, *values: str | None) -> None:
@@ -61,7 +80,7 @@ def run(
     :arg options: Go to :class:`AnsibleModule` (``required_if``, ``mutually_exclusive``, ...).
     """
     options.setdefault("supports_check_mode", True)
-    module = AnsibleModule(argument_spec=argument_spec, **options)
+    module = _Module(argument_spec=argument_spec, **options)
     try:
         result = main(module)
     except PhoenixError as error:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 
 __all__ = ["MASK", "MIN_LENGTH", "fingerprint", "redact"]
 
@@ -19,10 +20,23 @@ MIN_LENGTH = 4
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Replace each of the secrets in a text, the longest first, so that none shows in part."""
-    for secret in sorted({s for s in secrets if len(s) >= MIN_LENGTH}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
+    """Replace each of the secrets in a text, the longest first, so that none shows in part.
+
+    Also as Python or JSON would quote it: a text is often made from a structure.
+    """
+    forms = {form for s in secrets if len(s) >= MIN_LENGTH for form in _forms(s)}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
     return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    yield secret
+    yield repr(secret)[1:-1]
+    # Python escapes a single quote only where there are double ones as well.
+    yield repr(secret + "'\"")[1:-4]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
 
 
 def fingerprint(key: bytes, value: bytes | str) -> str:

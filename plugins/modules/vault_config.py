@@ -689,7 +689,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
+from ansible_collections.tamshai.phoenix.plugins.module_utils._module import (
+    Result,
+    protect,
+    run,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import kinds, kv_secrets
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import (
     client_from,
@@ -720,6 +724,9 @@ STATED = {name: {"required": True} for name in ("type", "text", "rate", "crl")}
 
 def work(module: AnsibleModule) -> Result:
     options = module.params
+    for entry in options["database_connections"]:
+        # Which is refused, but the result shows the options.
+        protect(module, kinds.password_in(entry["connection_url"] or ""))
     declared: dict[type[kinds.Kind], Any] = {
         kind: options[option] for option, kind in OPTIONS.items()
     }

@@ -270,6 +270,23 @@ class TestConfig:
         assert run_module(vault_config, **at)["counts"] == {"created": 2}
         assert run_module(vault_config, **at)["counts"] == {"unchanged": 2}
 
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://rotator:in-the-url@db.test/x",
+            "rotator:in-the-url@tcp(db.test:3306)/",
+            "host=db.test user=rotator password='in-the-url'",
+        ],
+    )
+    def test_a_password_in_an_address_is_refused_and_not_shown(
+        self, server: OpenBao, url: str
+    ) -> None:
+        connection = {"name": "a", "plugin_name": "postgresql-database-plugin"}
+        connections = [{**connection, "connection_url": url, "username": "rotator"}]
+        words = "connection_url: it holds a password"
+        result = refused(server, vault_config, words, database_connections=connections)
+        assert "in-the-url" not in json.dumps(result)
+
     def test_purge_by_name(self, server: OpenBao, root: VaultClient) -> None:
         for name in ("gone", "gone-not", "kept"):
             root.write(f"auth/approle/role/{name}")

@@ -9,6 +9,7 @@ A kind knows the wire; it decides nothing. :mod:`.reconcile` does the deciding, 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -41,6 +42,7 @@ __all__ = [
     "SecretEngines",
     "StaticRoles",
     "by_name",
+    "password_in",
 ]
 
 # Below this many objects, asking for each costs less than a list that may hold thousands.
@@ -414,6 +416,13 @@ class _InDatabaseEngine(_Roles):
         return name
 
 
+def password_in(url: str) -> str:
+    """The password in a database's address, empty where it is left to the server to put in."""
+    found = re.search(r"^(?:\w+://)?[^/@:\s]*:([^/\s]+)@|\bpassword=('[^']*'|[^\s&]+)", url)
+    password = (found[1] or found[2]).strip("'") if found else ""
+    return "" if re.fullmatch(r"\{\{\s*password\s*\}\}", password) else password
+
+
 class DatabaseConnections(_InDatabaseEngine):
     """How the database engine reaches a database server, and as whom.
 
@@ -429,6 +438,14 @@ class DatabaseConnections(_InDatabaseEngine):
         "password": Field("text", once=True, secret=True),
         "verify_connection": Field("bool", always=True),
     }
+
+    def wanted(self, entry: Entry) -> Values:
+        if password_in(str(entry.get("connection_url") or "")):
+            raise PhoenixError(
+                "connection_url: it holds a password, which whoever reads the connection would "
+                "see; write {{password}} in its place, and give 'password'"
+            )
+        return super().wanted(entry)
 
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
         data = self.found(client, key)

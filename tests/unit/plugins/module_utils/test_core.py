@@ -89,6 +89,29 @@ class TestModuleFrame:
 
         assert "served-by-the-server" not in run_module(capsys, main)["text"]
 
+    @pytest.mark.parametrize("secret", ['it\'s "it" s3cret', "s3cret\nlines", HOSTILE])
+    def test_a_secret_below_an_option_stays_out_of_the_log(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, secret: str
+    ) -> None:
+        logged: list[str] = []
+        monkeypatch.setattr(basic, "has_journal", False)
+        monkeypatch.setattr(
+            basic.AnsibleModule, "_log_to_syslog", lambda _module, text: logged.append(text)
+        )
+        data = {"type": "dict", "no_log": True}
+        entries = {"type": "list", "elements": "dict", "options": {"data": data}, "no_log": False}
+        arguments = {"entries": [{"data": {"key": secret}}]}
+
+        def main(module: basic.AnsibleModule) -> _module.Result:
+            return _module.Result(Plan(), seen=module.params["entries"] == arguments["entries"])
+
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            _module.run({"entries": entries}, main)
+        assert json.loads(capsys.readouterr().out)["seen"] is True
+        assert logged
+        for part in secret.splitlines():
+            assert part[-6:] not in logged[0]
+
 
 class TestRedact:
     def test_a_secret_that_contains_another_goes_whole(self) -> None:
@@ -100,6 +123,13 @@ class TestRedact:
     def test_no_secret_survives(self, secret: str, before: str, after: str) -> None:
         if secret not in MASK and not set(secret) & set(MASK):
             assert secret not in redact(before + secret + after, [secret])
+
+    @pytest.mark.parametrize(
+        "secret", [HOSTILE, "it's", 'say "it"', 'it\'s "it"', "two\nlines", "\\ü\\ü"]
+    )
+    def test_no_secret_survives_as_it_is_quoted(self, secret: str) -> None:
+        for text in (repr({"key": [secret]}), json.dumps(secret), f"{KeyError(secret)}"):
+            assert redact(text, [secret]).replace(MASK, "").strip("{}[]'\": key") == ""
 
     def test_a_fingerprint_needs_its_key(self) -> None:
         assert fingerprint(b"k1", HOSTILE) != fingerprint(b"k2", HOSTILE)
