@@ -110,7 +110,11 @@ def test_a_dry_run_on_a_finished_estate_predicts_no_change_and_shows_no_secret(
     assert shown == []
 
 
-def test_a_verbose_run_shows_no_secret(estate: Any) -> None:
+def test_neither_a_verbose_run_nor_a_report_shows_a_secret(estate: Any) -> None:
     made = estate.phoenix("-vvv", "--diff")
-    shown = [name for name, value in estate.secrets().items() if value in made.output]
-    assert shown == []
+    secrets = estate.secrets()
+    assert [name for name, value in secrets.items() if value in made.output] == []
+    written = [*estate.reports.iterdir(), *estate.folder.glob("run*/*")]
+    assert {"attest.html", "attest.json", "attest.xml"} <= {path.name for path in written}
+    texts = {str(path): path.read_text() for path in written}
+    assert [(n, s) for n, text in texts.items() for s, v in secrets.items() if v in text] == []
