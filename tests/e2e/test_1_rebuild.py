@@ -68,6 +68,14 @@ def test_a_bare_host_becomes_a_proven_estate(estate: Any) -> None:
     print(json.dumps({"first": made.seconds, "phases": seconds}))
 
 
+@pytest.mark.skipif(REUSED, reason="the server may have been made anew since")
+def test_both_audit_devices_were_on_before_the_first_secret_was_written(estate: Any) -> None:
+    for device in ("cat /opt/tamshai/vault/audit/audit.json", "docker logs tamshai-vault-1"):
+        written = ('"operation":"create"', '"path":"tamshai/data/mcp-hr"')
+        found = estate.sh(f"{device} 2>/dev/null | grep '{written[0]}' | grep -c '{written[1]}'")
+        assert int(found) == 2, device  # request and answer
+
+
 def test_a_second_run_changes_nothing(estate: Any) -> None:
     made = estate.phoenix()
     assert {phase["name"]: phase["changed"] for phase in made.report["phases"]} == dict.fromkeys(
