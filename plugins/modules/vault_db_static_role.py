@@ -168,6 +168,7 @@ changes:
   elements: dict
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -196,7 +197,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
     client_from,
     connection_spec,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import argument_spec
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import (
+    argument_spec,
+    normalise,
+)
+
+SHORTEST = 5  # seconds between two rotations, of any server
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **connection_spec(),
@@ -246,10 +252,29 @@ def log_in(module: AnsibleModule, role: StaticRole) -> bool:
     return True
 
 
+def refuse_mistakes(params: Mapping[str, Any]) -> None:
+    """Refuse options that contradict each other, or that no server takes, all at once."""
+    mistakes = []
+    if not params["name"] or "/" in params["name"]:
+        mistakes.append(f"name {params['name']!r}: a name is not empty and holds no slash")
+    if params["rotate"] == "drifted" and not params["probe"]:
+        mistakes.append("rotate 'drifted' needs 'probe': only a login shows the drift")
+    if params["state"] == "absent" and params["rotate"] != "never":
+        mistakes.append("'rotate' is of no use with state 'absent'")
+    try:
+        values = normalise(STATIC_ROLE_FIELDS, params)
+    except PhoenixError as error:
+        mistakes.append(error.message)
+    else:
+        if 0 <= values.get("rotation_period", SHORTEST) < SHORTEST:
+            mistakes.append(f"rotation_period: it is at least {SHORTEST} seconds")
+    if mistakes:
+        raise PhoenixError("; ".join(mistakes))
+
+
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    if params["rotate"] == "drifted" and not params["probe"]:
-        raise PhoenixError("rotate 'drifted' needs 'probe': only a login shows the drift")
+    refuse_mistakes(params)
     if params["probe"]:
         require(module, "psycopg2", PSYCOPG2_ERROR)
     stated = {name: params[name] for name in STATIC_ROLE_FIELDS}
@@ -274,6 +299,8 @@ def _present(module: AnsibleModule, role: StaticRole) -> Result:
     role.refuse_ignored()
     exists = role.read() is not None
     missing = [name for name in ("db_name", "username") if not params[name]]
+    if not params["rotation_period"] and not params["rotation_schedule"]:
+        missing.append("rotation_period")
     if not exists and missing:
         raise PhoenixError(f"there is no static role {role.name}: give {', '.join(missing)}")
     values = role.plan(plan)

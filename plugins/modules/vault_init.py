@@ -29,9 +29,8 @@ attributes:
 options:
   auth_method:
     description:
-      - How to get a token.
-      - V(initialised) needs none; for V(finished) give the root token as O(token).
-    choices: [token, none]
+      - Nobody logs in, whatever this says for the modules of a group.
+      - V(initialised) needs no token; for V(finished) give the root token as O(token).
   state:
     description:
       - V(initialised) initialises a server that is not.
@@ -241,14 +240,16 @@ def finished(module: AnsibleModule, client: VaultClient) -> Result:
 
 
 def work(module: AnsibleModule) -> Result:
+    finishing = module.params["state"] == "finished"
+    module.params["auth_method"] = "token" if finishing else "none"
     with client_from(module) as client:
-        if module.params["state"] == "finished":
+        if finishing:
             return finished(module, client)
         return initialised(module, client)
 
 
 def main() -> None:
-    spec = connection_spec(auth_method={"choices": ["token", "none"]})
+    spec = connection_spec()
     spec.update(
         state={
             "type": "str",

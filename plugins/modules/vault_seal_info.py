@@ -28,8 +28,9 @@ attributes:
     support: full
 options:
   auth_method:
-    description: Everybody may look at the seal.
-    choices: [none]
+    description:
+      - Everybody may look at the seal, so nobody logs in, whatever this says for the modules of a
+        group.
     default: none
 seealso:
   - module: tamshai.phoenix.vault_unseal
@@ -118,6 +119,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 
 def work(module: AnsibleModule) -> Result:
     reason = ""
+    module.params["auth_method"] = "none"
     with client_from(module) as client:
         try:
             status = client.seal_status()
@@ -140,7 +142,7 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    run(connection_spec(auth_method={"choices": ["none"], "default": "none"}), work)
+    run(connection_spec(auth_method={"default": "none"}), work)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,13 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_approle,
     vault_config,
+    vault_db_static_role,
     vault_init,
     vault_kv,
     vault_rekey,
+    vault_seal_info,
     vault_snapshot,
+    vault_unseal,
 )
 
 pytestmark = pytest.mark.skipif(bao() is None, reason="the bao binary is missing")
@@ -53,7 +56,7 @@ def writes(server: OpenBao) -> int:
     """How many requests that change something the server has logged."""
     entries = map(json.loads, server.audit_log.read_text(encoding="utf-8").splitlines())
     return sum(
-        entry["type"] == "request" and entry["request"]["operation"] not in ("read", "list")
+        entry["type"] == "request" and entry["request"]["operation"] not in ("read", "list", "help")
         for entry in entries
     )
 
@@ -306,6 +309,27 @@ class TestConfig:
         assert run_module(vault_config, **at)["changed"] is False
 
 
+class TestStaticRole:
+    def test_all_mistakes_at_once(self, server: OpenBao) -> None:
+        words = (
+            *("name 'a/b': a name is not empty", "rotate 'drifted' needs 'probe'"),
+            *("'rotate' is of no use with state 'absent'", "rotation_period: not a duration: 'x'"),
+        )
+        mistaken = {"name": "a/b", "rotate": "drifted", "state": "absent", "rotation_period": "x"}
+        refused(server, vault_db_static_role, *words, **mistaken)
+
+    def test_what_a_new_role_needs(self, server: OpenBao, root: VaultClient) -> None:
+        if "database/" not in (root.read("sys/mounts") or {}):
+            root.write("sys/mounts/database", {"type": "database"})
+        role = {"name": "a", "db_name": "d", "username": "u"}
+        refused(server, vault_db_static_role, "give rotation_period", **role)
+        refused(server, vault_db_static_role, "at least 5 seconds", **role, rotation_period="4s")
+        at = server.arguments(token=server.root_token, **role, rotation_period="1h", retries=9)
+        result = run_module(vault_db_static_role, **at)
+        assert result["vault_error"] == "refused"
+        assert "connection with name" in result["msg"]
+
+
 class TestConnection:
     SECRETS = (("path", "c"), ("data", {"A": "value"}))
 
@@ -385,6 +409,19 @@ class TestConnection:
         assert result["vault_error"] == "forbidden"
         assert result["missing_capabilities"] == ["read"]
         assert "kv/metadata/c" in result["msg"]
+
+    @pytest.mark.parametrize("method", ["token", "cert", "approle", "none"])
+    def test_the_defaults_of_a_group_suit_who_needs_no_login(
+        self, server: OpenBao, method: str
+    ) -> None:
+        at = server.arguments(auth_method=method)
+        assert run_module(vault_seal_info, **at)["sealed"] is False
+        assert run_module(vault_unseal, **at, shares=server.shares)["changed"] is False
+        assert run_module(vault_init, **at)["initialised_now"] is False
+
+    def test_a_login_that_nobody_knows(self, server: OpenBao) -> None:
+        result = self.asked(server, auth_method="cert", auth_mount="nowhere")
+        assert "Is the method mounted at auth/nowhere" in result["msg"]
 
     def test_a_namespace_that_is_none(self, server: OpenBao) -> None:
         secrets = [dict(self.SECRETS)]

@@ -73,7 +73,10 @@ _CAPABILITIES = {
     "DELETE": ("delete",),
 }
 # What a server says with status 500 although it is the request that is wrong.
-_REFUSALS = ("already in use", "invalid CIDR", "at least one constraint should be enabled")
+_REFUSALS = (
+    *("already in use", "invalid CIDR", "at least one constraint should be enabled"),
+    "failed to find entry for connection",
+)
 _NOT_READY = (
     errors.UnreachableError,
     errors.SealedError,
@@ -621,6 +624,13 @@ class VaultClient:
         common: dict[str, Any] = {"path": path, "status": reply.status, "messages": reply.messages}
         if reply.status == 403 and authenticated:
             return self._forbidden(method, path, common)
+        if reply.status == 403 and path.endswith("/login"):
+            where = path.removesuffix("/login")
+            return errors.RefusedError(
+                f"{method} {path} was refused: {said}",
+                hint=f"Is the method mounted at {where}, and does it know this identity?",
+                **common,
+            )
         if reply.status == 404:
             return errors.NoRouteError(f"{path}: {said}", **common)
         if "check-and-set" in said:
