@@ -32,8 +32,8 @@ RETURN = r"""
 _list:
   description:
     - A mapping for each directory, with C(versions) by name, empty where something is missing, and
-      C(state_dir) with C(exists), C(directory), C(writable), C(open) (for others than its owner)
-      and C(mode).
+      C(state_dir) with C(exists), C(directory), C(writable), C(open) (for others than its owner),
+      C(mode) and C(root), the certificate of the authority in it, empty where there is none.
   type: list
   elements: dict
 """
@@ -86,6 +86,7 @@ def _state_dir(text: str) -> dict[str, Any]:
             "writable": writable,
             "open": False,
             "mode": "",
+            "root": "",
         }
     mode = stat.S_IMODE(found.st_mode)
     return {
@@ -94,4 +95,12 @@ def _state_dir(text: str) -> dict[str, Any]:
         "writable": os.access(path, os.W_OK | os.X_OK),
         "open": bool(mode & 0o077),
         "mode": f"{mode:04o}",
+        "root": _text(path / "ca" / "root.crt"),
     }
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

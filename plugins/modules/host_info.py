@@ -37,6 +37,9 @@ options:
     type: list
     elements: path
     default: []
+  authority:
+    description: File with the certificate of the authority that the host trusts; it need not exist.
+    type: path
 extends_documentation_fragment: tamshai.phoenix.attributes
 attributes:
   check_mode:
@@ -154,6 +157,9 @@ host:
       description: Those of O(paths) that exist.
       type: list
       elements: str
+    authority:
+      description: The text of O(authority), empty where there is none.
+      type: str
 """
 
 from pathlib import Path
@@ -161,6 +167,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._files import read_bytes_or_none
 from ansible_collections.tamshai.phoenix.plugins.module_utils._host import state
 from ansible_collections.tamshai.phoenix.plugins.module_utils._host.facts import gather
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, run
@@ -172,6 +179,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "users": {"type": "list", "elements": "str", "default": []},
     "compose_file": {"type": "path"},
     "paths": {"type": "list", "elements": "path", "default": []},
+    "authority": {"type": "path"},
 }
 
 
@@ -181,6 +189,7 @@ def work(module: AnsibleModule) -> Result:
     host = gather(params["disks"], params["control_time"])
     images = state.images() if host["docker"] else {}
     file = params["compose_file"] if host["compose"] else None
+    authority = read_bytes_or_none(params["authority"]) if params["authority"] else None
     host |= {
         "packages": state.packages(),
         "users": state.users(params["users"]),
@@ -188,6 +197,7 @@ def work(module: AnsibleModule) -> Result:
         "running": state.running(file, images) if file else [],
         "service_images": state.service_images(file) if file else {},
         "paths": [path for path in params["paths"] if Path(path).exists()],
+        "authority": (authority or b"").decode(errors="replace"),
     }
     return Result(Plan(), host=host)
 

@@ -118,6 +118,16 @@ def test_a_dry_run_on_a_finished_estate_predicts_no_change_and_shows_no_secret(
     assert shown == []
 
 
+def test_a_control_node_without_the_estates_state_changes_nothing(
+    estate: Any, tmp_path: Path
+) -> None:
+    made = estate.play("phoenix", "-e", f"phoenix_state_dir={tmp_path / 'state'}")
+    assert made.rc != 0
+    assert "has another authority than" in made.output
+    assert made.changed == 0
+    assert not (tmp_path / "state").exists()
+
+
 def test_neither_a_verbose_run_nor_a_report_shows_a_secret(estate: Any) -> None:
     made = estate.phoenix("-vvv", "--diff")
     secrets = estate.secrets()

@@ -249,6 +249,15 @@ def _state_dir(seen: Mapping[str, Any]) -> Problems:
             f"phoenix_state_dir: others may look into {path} (mode {state['mode']}); "
             f"chmod 0700 {path}"
         )
+    # Certificates of another authority would cut the services off from each other and from the
+    # Vault, and only then would the operator be refused.
+    trusted = (seen["found"] or {}).get("authority", "")
+    if trusted and (not state["root"] or state["root"].strip() not in trusted):
+        yield (
+            f"phoenix_state_dir: the estate on the host has another authority than {path}; "
+            "bring the directory that it was built with (is the host's name in the inventory the "
+            "same?), or install the host anew"
+        )
 
 
 def _control(seen: Mapping[str, Any]) -> Problems:

@@ -56,6 +56,7 @@ def sound() -> dict[str, Any]:
                 "writable": True,
                 "open": False,
                 "mode": "0700",
+                "root": "the root\n",
             },
         },
         "found": {
@@ -69,6 +70,7 @@ def sound() -> dict[str, Any]:
             "disks": [{"path": "/var/lib/docker", "free_mib": 50000, "device": 1}],
             "ssh_client": "203.0.113.9",
             "skew": 0.4,
+            "authority": "an old root\nthe root\n",
         },
         "tried": [],
         "unreachable": "",
@@ -98,6 +100,12 @@ def find(path: str, value: Any) -> list[str]:
 
 def test_nothing_stands_against_a_sound_estate() -> None:
     assert preflight_problems(sound(), "vps1") == []
+
+
+def test_nothing_stands_against_the_first_run() -> None:
+    seen = sound()
+    seen["found"]["authority"] = seen["control"]["state_dir"]["root"] = ""
+    assert preflight_problems(seen, "vps1") == []
 
 
 @pytest.mark.parametrize(
@@ -137,6 +145,8 @@ def test_nothing_stands_against_a_sound_estate() -> None:
         ("control.state_dir.open", True, "vps1: phoenix_state_dir: others may look into"),
         ("control.state_dir.writable", False, "vps1: phoenix_state_dir: /home/me/.local/state/t"),
         ("control.state_dir.directory", False, "vps1: phoenix_state_dir: /home/me/.local/state/t"),
+        ("control.state_dir.root", "", "vps1: phoenix_state_dir: the estate on the host has ano"),
+        ("found.authority", "another", "vps1: phoenix_state_dir: the estate on the host has ano"),
         ("control.versions.cryptography", "", "vps1: control node: cryptography is missing"),
         ("control.versions.ansible-core", "2.16.3", "vps1: control node: ansible-core is 2.16.3"),
         ("found", None, "vps1: ansible_host: no answer ("),
