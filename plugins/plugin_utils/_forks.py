@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 from pathlib import Path
 
 from ansible.plugins.loader import filter_loader, lookup_loader, test_loader
@@ -24,13 +25,17 @@ _LOOKUPS = ("ansible.builtin.env", "ansible.builtin.file", "ansible.builtin.temp
 
 
 def prepare() -> None:
-    """Load the plugins of templates, and spare the forks a search of all there is for garbage."""
-    _load_plugins()
+    """Load the plugins of templates, and leave what there is out of every search for garbage."""
+    _once()
     gc.freeze()
 
 
 @functools.cache
-def _load_plugins() -> None:
+def _once() -> None:
+    # What a fork has from its parent is shared memory, until somebody looks at it for garbage.
+    os.register_at_fork(after_in_child=gc.freeze)
+    # Nearly all objects go when nothing refers to them any more; cycles can wait.
+    gc.set_threshold(50_000, 20, 20)
     for loader in (filter_loader, test_loader):
         for _plugin in loader.all():
             pass
