@@ -44,6 +44,14 @@ options:
         description: Path below the mount.
         type: str
         required: true
+      state:
+        description:
+          - V(absent) deletes the newest version, which the server can bring back; older versions
+            and the metadata stay.
+          - Nothing else about the secret is stated with that.
+        type: str
+        choices: [present, absent]
+        default: present
       data:
         description:
           - Keys with their values, which may be lists and mappings.
@@ -131,7 +139,7 @@ secrets:
       type: str
       sample: mcp-gateway
     verdict:
-      description: V(unchanged), V(created) or V(updated).
+      description: V(unchanged), V(created), V(updated) or V(deleted).
       type: str
       sample: updated
     keys:

@@ -113,6 +113,37 @@ class TestKv:
         assert self.put(server, "bare", custom_metadata=about) == [True, True, False]
         assert (root.read("kv/metadata/bare") or {})["custom_metadata"] == about
 
+    @pytest.mark.parametrize("key", [None, "a key of fingerprints"])
+    def test_a_version_that_ends_by_itself_is_not_ended_yet(
+        self, server: OpenBao, root: VaultClient, key: str | None
+    ) -> None:
+        path = f"ends-{key is None}"
+        root.write(f"kv/metadata/{path}", {"delete_version_after": "1h"})
+        put = {"data": {"A": "x"}, "generate": [{"key": "MADE"}], "fingerprint_key": key}
+        assert self.put(server, path, **put) == [True, True, False]
+        made = (root.read(f"kv/data/{path}") or {})["data"]["MADE"]
+        root.write(f"kv/delete/{path}", {"versions": [1]})
+        assert self.put(server, path, **put) == [True, True, False]
+        assert (root.read(f"kv/data/{path}") or {})["data"]["MADE"] != made
+
+    def test_absent_deletes_what_is_there_once(self, server: OpenBao, root: VaultClient) -> None:
+        gone = {"state": "absent"}
+        assert self.put(server, "gone", **gone) == [False, False, False]
+        assert self.put(server, "gone", data={"A": "x"}) == [True, True, False]
+        assert self.put(server, "gone", **gone) == [True, True, False]
+        assert root.read("kv/data/gone") is None
+        root.write("kv/undelete/gone", {"versions": [1]})
+        root.write("kv/metadata/gone", {"delete_version_after": "1h"})
+        root.write("kv/data/gone", {"data": {"A": "y"}})
+        assert self.put(server, "gone", **gone) == [True, True, False]
+        assert self.put(server, "gone", data={"A": "x"}) == [True, True, False]
+        root.write("kv/destroy/gone", {"versions": [3]})
+        assert self.put(server, "gone", **gone) == [False, False, False]
+        mixed = [{"path": "gone", "state": "absent", "data": {"A": "x"}}]
+        refused(server, vault_kv, "and that it is absent", mount="kv", secrets=mixed)
+        old = [{"path": "gone", "state": "absent"}]
+        refused(server, vault_kv, "old is an engine of version 1", mount="old", secrets=old)
+
     def test_an_engine_of_version_1_is_not_written_into(
         self, server: OpenBao, root: VaultClient
     ) -> None:

@@ -64,6 +64,7 @@ class Verdict:
     """What one secret needs.
 
     :arg there: What exists; by fingerprint only the keys, with those of mappings below them.
+    :arg doomed: Whether the newest version is to be deleted.
     """
 
     exists: bool
@@ -74,10 +75,11 @@ class Verdict:
     metadata: Mapping[str, str] = field(default_factory=dict)
     dead: bool = False
     there: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    doomed: bool = False
 
     @property
     def changed(self) -> bool:
-        return bool(self.data_changed or self.metadata)
+        return bool(self.data_changed or self.metadata or self.doomed)
 
     @property
     def keys(self) -> list[str]:
@@ -104,6 +106,7 @@ class Secret:
     :arg only: Whether keys that are not named are removed.
     :arg metadata: Custom metadata of the caller's own.
     :arg key: Key of the fingerprints; empty compares by reading.
+    :arg gone: Whether there is to be no such secret.
     """
 
     mount: str
@@ -113,6 +116,7 @@ class Secret:
     only: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
     key: bytes = field(default=b"", repr=False)
+    gone: bool = False
 
     def __post_init__(self) -> None:
         mistakes = list(self._mistakes())
@@ -122,6 +126,8 @@ class Secret:
     def _mistakes(self) -> Iterator[str]:
         if not {"", ".", ".."}.isdisjoint(self.path.split("/")):
             yield "no path of a secret: its parts must not be empty, '.' or '..'"
+        if self.gone and (self.data or self.generate or self.only or self.metadata):
+            yield "what is in it is stated, and that it is absent"
         both = sorted(set(self.data) & set(self.generate))
         if both:
             yield f"both given and generated: {', '.join(both)}"
@@ -133,6 +139,9 @@ class Secret:
             yield f"null, or a number that the engine would round: {', '.join(lossy)}"
         if self.key and len(self.data) > MAX_FINGERPRINTS:
             yield f"more than {MAX_FINGERPRINTS} keys cannot be compared by fingerprint"
+        yield from self._metadata_mistakes()
+
+    def _metadata_mistakes(self) -> Iterator[str]:
         for name, value in self.metadata.items():
             if not 0 < len(name.encode()) <= MAX_METADATA_KEY:
                 yield f"custom_metadata: a name has 1 to {MAX_METADATA_KEY} bytes: {name[:20]!r}"
@@ -148,6 +157,8 @@ class Secret:
 
     def absent(self) -> Verdict:
         """What is needed where there is nothing."""
+        if self.gone:
+            return Verdict(exists=False, version=0)
         return Verdict(
             exists=False,
             version=0,
@@ -164,16 +175,14 @@ class Secret:
         version = int(about.get("current_version") or 0)
         custom = {str(k): str(v) for k, v in (about.get("custom_metadata") or {}).items()}
         newest = (about.get("versions") or {}).get(str(version)) or {}
-        dead = not version or bool(newest.get("deletion_time") or newest.get("destroyed"))
         metadata = {k: v for k, v in self.metadata.items() if custom.get(k) != v}
-        if dead:
-            there: Mapping[str, Any] = {}
-            changed = sorted(self.data)
-        elif self.key:
-            there = (client.read(self._at("subkeys")) or {}).get("subkeys") or {}
+        content = self._content(client, newest) if version else None
+        if self.gone:
+            return Verdict(exists=True, version=version, doomed=content is not None)
+        there: Mapping[str, Any] = content or {}
+        if self.key and content is not None:
             changed = self._by_fingerprint(there, custom, version)
         else:
-            there = (client.read(self._at("data")) or {}).get("data") or {}
             changed = [k for k, v in self.data.items() if k not in there or _differ(there[k], v)]
         return Verdict(
             exists=True,
@@ -182,9 +191,22 @@ class Secret:
             made_keys=tuple(sorted(key for key in self.generate if key not in there)),
             removed_keys=tuple(self._to_remove(there)),
             metadata=metadata,
-            dead=dead,
+            dead=content is None,
             there=there,
         )
+
+    def _content(self, client: VaultClient, newest: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the newest version holds, as far as it has to be known; ``None`` if it is deleted.
+
+        A time of deletion may be still to come; the server knows.
+        """
+        if newest.get("destroyed"):
+            return None
+        if self.gone and not newest.get("deletion_time"):
+            return {}
+        part = "subkeys" if self.key or self.gone else "data"
+        answer = client.read(self._at(part))
+        return None if answer is None else answer.get(part) or {}
 
     def _by_fingerprint(
         self, there: Mapping[str, Any], custom: Mapping[str, str], version: int
@@ -223,6 +245,9 @@ class Secret:
 
     def _write_once(self, client: VaultClient, verdict: Verdict) -> int:
         version = verdict.version
+        if verdict.doomed:
+            # That version, and not what somebody has written since.
+            client.write(self._at("delete"), {"versions": [version]})
         if verdict.data_changed:
             version = self._write_data(client, verdict)
         metadata = dict(verdict.metadata)

@@ -27,6 +27,7 @@ __all__ = ["SUBOPTIONS", "declared", "describe", "survey", "write"]
 
 SUBOPTIONS: dict[str, Any] = {
     "path": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "data": {"type": "dict", "default": {}, "no_log": True},
     "generate": {
         "type": "list",
@@ -90,6 +91,7 @@ def _secret_of(entry: dict[str, Any], key: bytes) -> Secret:
         only=entry["only"],
         metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
         key=key,
+        gone=entry["state"] == "absent",
     )
 
 
@@ -109,7 +111,7 @@ def survey(
     new = {
         secret.mount
         for secret, verdict in zip(secrets, verdicts, strict=True)
-        if verdict.changed and not verdict.version and secret.mount not in coming
+        if (verdict.changed or secret.gone) and not verdict.version and secret.mount not in coming
     }
     for mount in sorted(new):
         _refuse_other_engine(client, mount)
@@ -147,6 +149,9 @@ def describe(plan: Plan, secret: Secret, verdict: Verdict) -> str:
     if verdict.metadata:
         after["custom_metadata"] = dict(verdict.metadata)
     name = f"{secret.mount}/{secret.path}"
+    if verdict.doomed:
+        plan.add("secret", name, "delete", {"version": verdict.version}, {"deleted": True})
+        return "deleted"
     action = "update" if verdict.exists else "create"
     before = {"version": verdict.version} if verdict.exists else None
     plan.add("secret", name, action, before, after)
