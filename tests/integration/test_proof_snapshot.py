@@ -108,6 +108,7 @@ def estate(server: OpenBao, folder: Path) -> dict[str, Any]:
         for name in ("alpha", "beta"):
             for value in ("first secret", "second secret"):
                 client.write(f"tamshai/data/{name}", {"data": {"key": f"{value} of {name}"}})
+        client.write("tamshai/data/folder/deep", {"data": {"key": "secret of nobody"}})
         client.delete("tamshai/data/beta")
         client.write("sys/policies/acl/short", {"policy": "# nothing"})
     return made
@@ -177,6 +178,7 @@ def test_a_copy_is_the_vault_again(site: Site, docker: Processes, folder: Path) 
         "sys/mounts/tamshai/",
         "sys/audit/file/",
         "tamshai/metadata/beta",
+        "tamshai/metadata/folder/",
         "tamshai/data/alpha?version=1 as alpha",
         "tamshai/data/alpha?version=2 as alpha",
         "tamshai/data/beta?version=1 as beta",

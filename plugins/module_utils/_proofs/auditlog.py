@@ -96,14 +96,28 @@ def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path)
 
 
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, size - _TAIL))
+        return stream.read()
+
+
+def _just_aside(path: Path) -> list[Path]:
+    """The log before this one, as the engine names it, or the host's timer."""
+    engine = path.with_name(f"{path.name}.1")
+    clear = [name for name in _put_aside(path)[-1:] if name.suffix != ".gz"]
+    return [*clear, *([engine] if engine.exists() else [])]
+
+
 def wait_for_path(path: Path, text: bytes, *, timeout: float = 3) -> bool:
-    """Whether a text turns up near the end of a log, which is written a moment after the answer."""
+    """Whether a text turns up near the end of a log, which is written a moment after the answer.
+
+    Were the log put aside in that moment, it is at the end of what was put aside.
+    """
 
     def there() -> bool:
-        with path.open("rb") as stream:
-            size = stream.seek(0, io.SEEK_END)
-            stream.seek(max(0, size - _TAIL))
-            return text in stream.read()
+        return text in _tail(path) or any(text in _tail(name) for name in _just_aside(path))
 
     try:
         return wait_until(there, timeout=timeout, what=f"an entry in {path}", interval=0.05)

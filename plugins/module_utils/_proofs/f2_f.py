@@ -208,10 +208,12 @@ def _secrets(site: Site, vault: VaultApi, tokens: dict[str, str]) -> Iterator[tu
     mount, token = site.estate["kv_mount"], site.operator_token()
     versions: dict[str, Any] = {}
     for path in vault.listing(f"{mount}/metadata", token):
-        if not path.endswith("/"):
-            about = vault.read(f"{mount}/metadata/{path}", token)
-            versions[f"{mount}/data/{path}"] = about["versions"]
-            yield f"{mount}/metadata/{path}", about
+        if path.endswith("/"):  # the operator does not see what is in a folder
+            yield f"{mount}/metadata/{path}", None
+            continue
+        about = vault.read(f"{mount}/metadata/{path}", token)
+        versions[f"{mount}/data/{path}"] = about["versions"]
+        yield f"{mount}/metadata/{path}", about
     for service, paths in paths_of(site).items():
         for path in sorted(paths):
             for number, state in sorted(versions.get(path, {"": {}}).items()):

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import ages
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errand
@@ -283,11 +284,17 @@ def _version(look: _Look, entry: Object, about: Mapping[str, Any], n: str, expec
         else:
             name = f"{entry['mount']}/{entry['path']}"
             found = look.mark("secret", name, data.get("data"), int(n))
-    if found == expected or (found == "deleted" and n in entry["ends"]):
+    if found == expected or (found == "deleted" and _past(entry["ends"].get(n))):
         return ""
     if _word(found) == _word(expected):
         return f"version {n} holds other data than were moved"
     return f"version {n} is {_word(found)}, and was {_word(expected)} when it was moved"
+
+
+def _past(end: str | None) -> bool:
+    """Whether the time has come at which the server was going to delete a version."""
+    when = ages.moment(end)
+    return when is not None and when <= time.time()
 
 
 def _word(found: str) -> str:

@@ -14,7 +14,10 @@ import pytest
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.f2_e import moved
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import NotRunError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.h1_b import _allowed
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.migrated import _seconds
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.migrated import (
+    _seconds,
+    _version,
+)
 
 RECORD = {"policy p": {"name": "p", "mark": "m"}, "secret s/x": {"mount": "s", "path": "x"}}
 COMPARED = {"secret": 1, "version": 3, "policy": 1, "approle": 0}
@@ -61,6 +64,21 @@ def test_the_migration_may_have_read_what_was_moved_and_nothing_else() -> None:
         inputs=SimpleNamespace(migrated=RECORD), estate={"agents": agents, "kv_mount": "s"}
     )
     assert _allowed(stage) == {"s/data/mcp-hr": {"AppRole mcp-hr"}, "s/data/x": {"the migration"}}
+
+
+@pytest.mark.parametrize(
+    ("ends", "reason"),
+    [
+        ({}, "version 1 is deleted, and was live when it was moved"),
+        ({"1": "2099-01-01T00:00:00Z"}, "version 1 is deleted, and was live when it was moved"),
+        ({"1": "2020-01-01T00:00:00.5Z"}, ""),
+    ],
+)
+def test_a_version_may_be_deleted_when_its_time_has_come(ends: dict[str, str], reason: str) -> None:
+    entry = {"mount": "s", "path": "x", "current": 1, "ends": ends}
+    look = SimpleNamespace(at=lambda *_words: None)
+    about = {"current_version": 1, "versions": {"1": {"destroyed": False}}}
+    assert _version(look, entry, about, "1", "ab" * 16) == reason
 
 
 @pytest.mark.parametrize(

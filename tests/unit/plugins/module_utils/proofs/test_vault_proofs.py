@@ -422,6 +422,25 @@ def test_a_device_that_hears_nothing(
     assert told(stage.prove("F2.c")) == ("fail", "the request is not in the log of the file device")
 
 
+@pytest.mark.parametrize(
+    ("which", "aside"), [("file", "audit-20261126T120000Z.json"), ("stdout", "json.log.1")]
+)
+def test_a_log_that_is_put_aside_in_that_moment(
+    stage: Any, logs: dict[str, Path], which: str, aside: str
+) -> None:
+    ask = stage.vault.request
+
+    def request(method: str, path: str, *args: Any, **more: Any) -> Any:
+        answer = ask(method, path, *args, **more)
+        if "attest-" in path:
+            logs[which].rename(logs[which].with_name(aside))
+            logs[which].write_text("")
+        return answer
+
+    stage.vault.request = request
+    assert told(stage.prove("F2.c")) == ("pass", "")
+
+
 # F2.d
 
 SAID = "waited 4 s for the server to be unsealed: it is sealed"
