@@ -24,8 +24,8 @@ def main() -> None:
     context.load_cert_chain(f"{PLACE}/tls.crt", f"{PLACE}/tls.key")
     link = http.client.HTTPSConnection("127.0.0.1", 8200, context=context, timeout=20)
 
-    def ask(method: str, path: str, body: Any = None) -> Any:
-        link.request(method, f"/v1/{path}", json.dumps(body or {}))
+    def ask(method: str, path: str, body: Any = None, token: str = "") -> Any:
+        link.request(method, f"/v1/{path}", json.dumps(body or {}), {"X-Vault-Token": token})
         answer = link.getresponse()
         text = answer.read()
         if answer.status >= 300:
@@ -38,6 +38,7 @@ def main() -> None:
         told = ask("PUT", "sys/generate-root/update", {"key": share, "nonce": begun["nonce"]})
     masked = base64.b64decode(told["encoded_root_token"] + "==")
     token = bytes(a ^ b for a, b in zip(masked, begun["otp"].encode(), strict=True)).decode()
+    ask("GET", "auth/token/lookup-self", token=token)
     print(token)
 
 
