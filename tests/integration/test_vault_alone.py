@@ -78,8 +78,9 @@ def refused(server: OpenBao, module: Any, *words: str, **options: Any) -> dict[s
 class TestKv:
     def put(self, server: OpenBao, path: str, **more: Any) -> list[bool]:
         """Whether each of a prediction, a run and another run changes something."""
-        key = more.pop("fingerprint_key", None)
-        at = server.arguments(token=server.root_token, mount="kv", secrets=[{"path": path, **more}])
+        key, mount = more.pop("fingerprint_key", None), more.pop("mount", "kv")
+        secrets = [{"path": path, **more}]
+        at = server.arguments(token=server.root_token, mount=mount, secrets=secrets)
         at |= {"fingerprint_key": key} if key else {}
         results = [run_module(vault_kv, check=check, **at) for check in (True, False, False)]
         assert not [result for result in results if result.get("failed")], results
@@ -143,6 +144,19 @@ class TestKv:
         refused(server, vault_kv, "and that it is absent", mount="kv", secrets=mixed)
         old = [{"path": "gone", "state": "absent"}]
         refused(server, vault_kv, "old is an engine of version 1", mount="old", secrets=old)
+
+    @pytest.mark.parametrize("key", [None, "a key of fingerprints"])
+    def test_an_engine_that_demands_check_and_set_of_everything(
+        self, server: OpenBao, root: VaultClient, key: str | None
+    ) -> None:
+        if "strict/" not in (root.read("sys/mounts") or {}):
+            root.write("sys/mounts/strict", {"type": "kv", "options": {"version": "2"}})
+            demands = {"cas_required": True, "metadata_cas_required": True}
+            root.write("strict/config", demands)
+        more = {"mount": "strict", "fingerprint_key": key}
+        for value in ("one", "two"):
+            about = {"data": {"A": value}, "custom_metadata": {"is": value}}
+            assert self.put(server, f"a-{key is None}", **about, **more) == [True, True, False]
 
     def test_an_engine_of_version_1_is_not_written_into(
         self, server: OpenBao, root: VaultClient
@@ -261,13 +275,19 @@ class TestConfig:
             vault_config,
             *("policy p is declared twice", "policy q: text: no server takes an empty policy"),
             *("token_ttl: not a duration: 'abc'", "approle 'x/y': a name", "max_versions: less"),
+            *("approle/long: token_ttl: it is longer", "cert/c: certificate: there is none in it"),
             "purge of every policy is refused",
             policies=[
                 {"name": "p", "text": "# a"},
                 {"name": "P", "text": "# b"},
                 {"name": "q", "text": " \n"},
             ],
-            approles=[{"name": "a", "token_ttl": "abc"}, {"name": "x/y"}],
+            approles=[
+                {"name": "a", "token_ttl": "abc"},
+                {"name": "x/y"},
+                {"name": "long", "token_ttl": "2h", "token_max_ttl": "1h"},
+            ],
+            cert_roles=[{"name": "c", "certificate": "/etc/ssl/ca.pem"}],
             secret_engines=[{"path": "kv", "type": "kv", "kv": {"max_versions": -1}}],
             purge=[{"kind": "policy", "prefix": "/"}],
         )
@@ -327,7 +347,7 @@ class TestConfig:
             root.write(f"sys/policies/acl/{name}", {"policy": "# a"})
         purge = [
             {"kind": "approle", "names": ["gone", "approle/kept", "never"]},
-            {"kind": "policy", "names": ["gone", "kept", "default", "root"]},
+            {"kind": "policy", "names": ["GONE", "kept", "default", "root"]},
         ]
         at = server.arguments(token=server.root_token, purge=purge)
         at["policies"] = [{"name": "kept", "text": "# a"}]

@@ -75,7 +75,7 @@ _CAPABILITIES = {
 # What a server says with status 500 although it is the request that is wrong.
 _REFUSALS = (
     *("already in use", "invalid CIDR", "at least one constraint should be enabled"),
-    "failed to find entry for connection",
+    *("failed to find entry for connection", "being too large"),
 )
 _NOT_READY = (
     errors.UnreachableError,

@@ -240,7 +240,8 @@ class Policies(Kind):
 
     def names(self, client: VaultClient, prefix: str) -> list[str]:
         found = client.keys("sys/policies/acl")
-        return [name for name in found if name.startswith(prefix) and name not in self.built_in]
+        start = lower(prefix)
+        return [name for name in found if name.startswith(start) and name not in self.built_in]
 
 
 def lower(name: str) -> str:
@@ -271,6 +272,12 @@ class _Roles(Kind):
     def own_name(self, name: str) -> str:
         """A name as the server keeps it."""
         return lower(name)
+
+    def wanted(self, entry: Entry) -> Values:
+        values = super().wanted(entry)
+        if 0 < values.get("token_max_ttl", 0) < values.get("token_ttl", 0):
+            raise PhoenixError("token_ttl: it is longer than token_max_ttl")
+        return values
 
     def path(self, key: str) -> str:
         mount, _slash, name = key.rpartition("/")
@@ -311,6 +318,7 @@ class _Roles(Kind):
         mount, _slash, start = prefix.rpartition("/")
         mount = mount or self.default_mount
         found = client.keys(f"{self.prefix}{mount}/{self.collection}")
+        start = self.own_name(start)
         return [f"{mount}/{name}" for name in found if name.startswith(start)]
 
 
@@ -372,6 +380,12 @@ class CertRoles(_Roles):
         "required_extensions": Field("names"),
         **TOKEN_FIELDS,
     }
+
+    def wanted(self, entry: Entry) -> Values:
+        values = super().wanted(entry)
+        if "certificate" in values and "-----BEGIN CERTIFICATE-----" not in values["certificate"]:
+            raise PhoenixError("certificate: there is none in it, in PEM format")
+        return values
 
 
 class CertCrls(_Roles):

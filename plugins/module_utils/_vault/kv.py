@@ -65,6 +65,7 @@ class Verdict:
 
     :arg there: What exists; by fingerprint only the keys, with those of mappings below them.
     :arg doomed: Whether the newest version is to be deleted.
+    :arg metadata_version: For check-and-set, where the server knows that of metadata as well.
     """
 
     exists: bool
@@ -76,6 +77,7 @@ class Verdict:
     dead: bool = False
     there: Mapping[str, Any] = field(default_factory=dict, repr=False)
     doomed: bool = False
+    metadata_version: int | None = 0
 
     @property
     def changed(self) -> bool:
@@ -193,6 +195,7 @@ class Secret:
             metadata=metadata,
             dead=content is None,
             there=there,
+            metadata_version=about.get("current_metadata_version"),
         )
 
     def _content(self, client: VaultClient, newest: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -258,7 +261,10 @@ class Secret:
             # Of a secret without any version there is nothing yet that could be merged into.
             bare = not verdict.exists and not verdict.data_changed
             send = client.write if bare else client.patch
-            send(self._at("metadata"), {"custom_metadata": metadata})
+            body: dict[str, Any] = {"custom_metadata": metadata}
+            if verdict.metadata_version is not None:
+                body["metadata_cas"] = verdict.metadata_version
+            send(self._at("metadata"), body)
         return version
 
     def _write_data(self, client: VaultClient, verdict: Verdict) -> int:

@@ -235,8 +235,9 @@ class Reconciler:
         found = set(kind.names(self.client, purge.prefix) if purge.prefix else ())
         default = getattr(kind, "default_mount", "")
         for name in purge.names:
-            wanted = {name, f"{default}/{name}"}
-            found |= wanted.intersection(kind.names(self.client, name))
+            wanted = {name.lower(), f"{default}/{name}".lower()}
+            # Those that begin so, in the case that the server knows.
+            found |= {one for one in kind.names(self.client, name) if one.lower() in wanted}
         for name in sorted(found):
             if name not in spared and (kind, name) not in self._doomed:
                 self._doomed.append((kind, name))
