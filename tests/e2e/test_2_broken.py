@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.every import PROOFS
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import encrypt
 
 from .conftest import NAME
@@ -135,11 +136,16 @@ def live_secret_id(estate: Any) -> None:
     estate.vault("PUT", "auth/approle/role/mcp-hr/secret-id", {}, Wrap_TTL="300s")
 
 
-def open_neighbour(estate: Any) -> None:
-    text = estate.vault("GET", "sys/policies/acl/default")["data"]["policy"]
-    estate.default_policy = text
-    wider = text + '\npath "tamshai/data/*" { capabilities = ["read"] }\n'
-    estate.vault("PUT", "sys/policies/acl/default", {"policy": wider})
+def everybody_may(path: str, capability: str) -> Act:
+    """Widen the policy that every token has."""
+
+    def widen(estate: Any) -> None:
+        text = estate.vault("GET", "sys/policies/acl/default")["data"]["policy"]
+        estate.default_policy = text
+        wider = f'{text}\npath "{path}" {{ capabilities = ["{capability}"] }}\n'
+        estate.vault("PUT", "sys/policies/acl/default", {"policy": wider})
+
+    return widen
 
 
 def close_neighbour(estate: Any) -> None:
@@ -440,7 +446,14 @@ BREACHES = [
         "policy-widened",
         "H1.d",
         "mcp-gateway is not refused tamshai/data/mcp-hr",
-        open_neighbour,
+        everybody_may("tamshai/data/*", "read"),
+        close_neighbour,
+    ),
+    Breach(
+        "policies-open-to-all",
+        "H1.d",
+        "mcp-hr may update sys/policies/acl/",
+        everybody_may("sys/policies/acl/+", "update"),
         close_neighbour,
     ),
     Breach(
@@ -572,6 +585,14 @@ BREACHES = [
         disturb("copy"),
     ),
 ]
+
+
+# Not by one breach of the host: of a role's settings, and of what was moved.
+ELSEWHERE = {"F2.d": "test_3_disruptive.py", "F2.e": "test_5_migrate.py"}
+
+
+def test_every_proof_is_broken() -> None:
+    assert {case.proof for case in BREACHES} | ELSEWHERE.keys() == PROOFS.keys()
 
 
 @pytest.mark.parametrize("case", BREACHES, ids=lambda case: case.name)

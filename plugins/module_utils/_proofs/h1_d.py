@@ -14,10 +14,18 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     Record,
     proof,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Admission, Site
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
 
 __all__ = ["own_paths_only"]
+
+# What makes somebody more than he is, under names that nobody has.
+_POWERS = (
+    *("auth/token/create", "auth/token/create-orphan", "sys/raw/attest"),
+    *("sys/policies/acl/attest", "sys/auth/attest", "sys/mounts/attest", "identity/entity"),
+    *("auth/approle/role/attest", "auth/approle/role/attest/secret-id", "auth/cert/certs/attest"),
+    *("sys/generate-root-token/attempt", "sys/storage/raft/snapshot"),
+)
 
 
 @proof("H1.d")
@@ -45,11 +53,22 @@ def own_paths_only(site: Site) -> Record:
                     answer.status == HTTPStatus.FORBIDDEN,
                     f"{name} is not refused {path}: {answer.text}",
                 )
+        _may(site, record, admission, list(answers))
         seen[name] = answers
     # After the AppRoles' turn: what is left alive of SecretIDs has been listed by then.
     seen["host"] = _host(site, record, [*everything, *_beyond(site)])
     record.note(answers=seen)
     return record
+
+
+def _may(site: Site, record: Record, admission: Admission, tried: list[str]) -> None:
+    """By the server's own word: besides what was tried, which is reading, nothing."""
+    asked = {"paths": [*tried, *_POWERS]}
+    answer = site.vault().request("PUT", "sys/capabilities-self", asked, token=admission.token)
+    for path in asked["paths"]:
+        found = {*(answer.data.get(path) or [f"(nobody knows: {answer.text})"])} - {"deny"}
+        more = sorted(found - {"read"} if path in tried else found)
+        record.expect(not more, f"{admission.service} may {', '.join(more)} {path}")
 
 
 def _host(site: Site, record: Record, paths: list[str]) -> dict[str, int]:

@@ -49,6 +49,7 @@ _SESSIONS = """
 SELECT usename, count(*) FROM pg_stat_activity
 WHERE usename IS NOT NULL AND application_name <> 'attest' GROUP BY 1
 """
+_COMMITS = "SELECT datname, xact_commit::text FROM pg_stat_database WHERE datname IS NOT NULL"
 _VERIFIERS = """
 SELECT rolname, encode(sha256(convert_to(coalesce(rolpassword, ''), 'UTF8')), 'hex') FROM pg_authid
 """
@@ -104,7 +105,7 @@ class _Rotation:
         loads = [load.Load(*door) for door in self._doors()]
         for pair in self.pairs:
             self._look(pair)
-        begun = time.time()
+        begun, commits = time.time(), self._commits()
         left = self._take_back()
         self.record.note(left_by_a_killed_run=left, before=self._harmless("before"))
         try:
@@ -128,6 +129,7 @@ class _Rotation:
                 not failed,
                 f"{failed} of {item.done} requests failed: {', '.join(item.failures)}",
             )
+        self._reached(loads, self._commits() - commits)
         self._server_log(begun)
         if not self.record.faults:
             self._old_passwords()
@@ -274,6 +276,22 @@ class _Rotation:
         found = [str(login) for login, held in self._sql(planted.FIND) if held == "true"]
         self._sql(planted.TAKE_BACK)
         return found
+
+    def _commits(self) -> int:
+        """Transactions that the databases of all pairs have ended well, ever."""
+        names = {database for pair in self.pairs for _service, database, _prefix in pair.users}
+        return sum(int(count or 0) for name, count in self._sql(_COMMITS) if name in names)
+
+    def _reached(self, loads: list[load.Load], commits: int) -> None:
+        """A load that is answered without the database says nothing; so each request is a commit.
+
+        The server counts them up to a second late, hence the half.
+        """
+        asked = sum(item.done for item in loads)
+        self.record.note(commits=commits)
+        self.record.expect(
+            2 * commits >= asked, f"of {asked} requests {commits} at most reached the database"
+        )
 
     def _server_log(self, begun: float) -> None:
         """Nobody was refused: neither a request, nor a connection of a service."""

@@ -171,6 +171,8 @@ class FakeVault:
                 "database/static-creds/tamshai-app-b",
             },
         }
+        self.rights: dict[str, list[str]] = {}
+        self.knows_rights = True
         self.host_granted: set[str] = set()
         self.gives_clear = False
         self.destroyed: list[str] = []
@@ -227,7 +229,7 @@ class FakeVault:
         wrap_ttl: str = "",
     ) -> Answer:
         if token.startswith("service-token-") and path != "auth/token/revoke-self":
-            return self._as_service(path, token.removeprefix("service-token-"))
+            return self._as_service(path, token.removeprefix("service-token-"), body or {})
         if token == "host-token" and path in self.host_granted:
             return Answer(200, {"data": {"data": {"value": self.secret}}})
         if path.endswith("/secret-id"):
@@ -283,7 +285,10 @@ class FakeVault:
             return Answer(400, {"errors": ["invalid role or secret ID"]})
         return Answer(200, {"auth": {"client_token": f"service-token-{name}"}})
 
-    def _as_service(self, path: str, name: str) -> Answer:
+    def _as_service(self, path: str, name: str, body: dict[str, Any]) -> Answer:
+        if path == "sys/capabilities-self" and self.knows_rights:
+            own = {p: ["read" if p in self.granted[name] else "deny"] for p in body["paths"]}
+            return Answer(200, {"data": {**own, **self.rights}})
         if path in self.granted[name]:
             return Answer(200, {"data": {"data": {"value": self.secret}, "ttl": 7}})
         return Answer(403, {"errors": ["permission denied"]})

@@ -42,7 +42,8 @@ class World:
         self.bypass: set[str] = set()
         self.marked: set[str] = set()
         self.rotates = self.clears = self.delivers = self.reloads = True
-        self.overlap = self.refuses = True
+        self.overlap = self.refuses = self.reaches = True
+        self.commits = 0
         self.failures: list[str] = []
         self.log = "LOG:  connection authorized\n"
         self.session = B
@@ -84,6 +85,9 @@ class World:
                 self.bypass.add(name)
                 self.marked.add(name)
                 return []
+        if statement == rotation._COMMITS:
+            self.commits += 10_000 if self.reaches else 1
+            return [("tamshai_hr", str(self.commits)), ("postgres", "9")]
         if statement == planted.FIND:
             return [(name, str(name in self.bypass).lower()) for name in sorted(self.marked)]
         if statement == planted.TAKE_BACK:
@@ -183,6 +187,7 @@ def test_each_login_is_rotated_while_the_other_one_is_used(world: World) -> None
         ({"overlap": False}, "the password of tamshai_app_b was gone when its users left it", A),
         ({"refuses": False}, "the old password of tamshai_app_b is not refused", B),
         ({"failures": ["HTTP 500"]}, "requests failed: HTTP 500", B),
+        ({"reaches": False}, "requests 1 at most reached the database", B),
         ({"log": 'FATAL:  role "tamshai_app" ...'}, "the server refused 1 logins", B),
         ({"log": ""}, "log says nothing of this time", B),
         ({"bypass": {A}}, "tamshai_app is NOSUPERUSER BYPASSRLS before", B),

@@ -280,6 +280,24 @@ def test_an_approle_that_lets_nobody_in(stage: Any) -> None:
     assert "mcp-hr got no token through its AppRole" in reason
 
 
+@pytest.mark.parametrize(
+    ("path", "rights"),
+    [("sys/policies/acl/attest", ["update"]), ("tamshai/data/mcp-hr", ["read", "update"])],
+)
+def test_a_service_that_may_write(stage: Any, path: str, rights: list[str]) -> None:
+    stage.vault.rights[path] = rights
+    status, reason = told(stage.prove("H1.d"))
+    assert status == "fail"
+    assert f"mcp-hr may update {path}" in reason
+
+
+def test_rights_that_nobody_knows_pass_nothing(stage: Any) -> None:
+    stage.vault.knows_rights = False
+    status, reason = told(stage.prove("H1.d"))
+    assert status == "fail"
+    assert "(nobody knows: 403 permission denied)" in reason
+
+
 # F2.a
 
 
