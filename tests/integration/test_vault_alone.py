@@ -8,19 +8,27 @@ What is wrong is told before anything is written, all of it at once; what is rig
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import select
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.openbao import OpenBao, bao, run_module, running
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.transport import tls_context
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_approle,
     vault_config,
@@ -460,6 +468,38 @@ class TestConnection:
         assert result["vault_error"] == "forbidden"
         assert result["missing_capabilities"] == ["read"]
         assert "kv/metadata/c" in result["msg"]
+
+    def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
+        self, server: OpenBao, tmp_path: Path
+    ) -> None:
+        place = server.folder / "operator" / "current"
+        key = serialization.load_pem_private_key((place / "tls.key").read_bytes(), None)
+        encrypted = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"a passphrase"),
+        )
+        (tmp_path / "tls.key").write_bytes(encrypted)
+        # OpenSSL asks at the terminal; the parent of this one would wait for the answer for ever.
+        pid, terminal = pty.fork()
+        if pid == 0:  # pragma: no cover - in the child
+            with contextlib.suppress(PhoenixError):
+                tls_context(cert_file=str(place / "tls.crt"), key_file=str(tmp_path / "tls.key"))
+            os._exit(0)
+        try:
+            assert select.select([terminal], [], [], 10)[0], "still waiting"
+            with contextlib.suppress(OSError):  # the other end is closed: nothing was asked
+                assert b"pass phrase" not in os.read(terminal, 100)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(terminal)
+        texts = {
+            "client_cert_content": (place / "tls.crt").read_text(),
+            "client_key_content": encrypted.decode(),
+        }
+        result = self.asked(server, token=server.root_token, **texts)
+        assert "the key must have no passphrase" in result["msg"]
 
     @pytest.mark.parametrize("method", ["token", "cert", "approle", "none"])
     def test_the_defaults_of_a_group_suit_who_needs_no_login(

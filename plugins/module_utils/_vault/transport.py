@@ -128,15 +128,20 @@ def tls_context(
     try:
         if cert_text or key_text:
             with _in_memory((cert_text or "") + "\n" + (key_text or "")) as path:
-                context.load_cert_chain(path)
+                context.load_cert_chain(path, password=_no_passphrase)
         elif cert_file:
-            context.load_cert_chain(cert_file, key_file or None)
+            context.load_cert_chain(cert_file, key_file or None, password=_no_passphrase)
     except (OSError, ValueError) as error:
         raise PhoenixError(
             f"cannot use the client certificate {cert_file or '(text)'}: {error}",
             hint="Both must be PEM, belong together, and the key must have no passphrase.",
         ) from None
     return context
+
+
+def _no_passphrase() -> bytes:
+    """Keeps OpenSSL from asking at a terminal, and waiting there for ever."""
+    return b""
 
 
 @contextlib.contextmanager
