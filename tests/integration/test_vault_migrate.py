@@ -648,7 +648,8 @@ def test_a_token_of_the_source_that_may_not_is_told_so_by_reads_alone(
     source = {"url": old.url, "token": made["auth"]["client_token"]}
     result = move(old, new, source=source)
     assert "sys/mounts is forbidden" in result["msg"]
-    assert {operation for operation, _path in asked(audit)[logged:]} == {"read"}
+    # Help, of a path that it may not read, is read as well.
+    assert {operation for operation, _path in asked(audit)[logged:]} <= {"read", "help"}
 
 
 # -- kill -9 --------------------------------------------------------------------------------------
