@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 import time
@@ -155,3 +156,18 @@ def test_data_that_nobody_can_open_are_put_aside_and_kept(tmp_path: Path) -> Non
         assert not (tmp_path / "data").exists()
         (kept,) = tmp_path.glob("data.lost-*Z")
         assert (kept / "raft").is_dir()
+
+
+def test_data_that_nobody_opens_are_put_aside_with_their_log(tmp_path: Path) -> None:
+    for name in ("data/vault.db", "audit/audit.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    subprocess.run([str(PROGRAM), "aside", str(tmp_path)], check=True)
+    kept = {str(path.relative_to(tmp_path)): path for path in tmp_path.rglob("*") if path.is_file()}
+    log, data = sorted(kept)
+    assert re.fullmatch(r"audit/audit-\d{8}T\d{6}Z\.json", log)
+    assert re.fullmatch(r"data\.lost-\d{8}T\d{6}Z/vault\.db", data)
+    assert [kept[log].read_text(), kept[data].read_text()] == ["audit/audit.json", "data/vault.db"]
+    # There may be neither, where a run was killed right after this.
+    subprocess.run([str(PROGRAM), "aside", str(tmp_path)], check=True)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept.values())
