@@ -18,8 +18,8 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate i
     declared,
     problems,
     start_needs,
-    url_variable,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.variables import url_variable
 
 __all__ = ["KV_MOUNT", "ROTATOR", "EstateError", "build"]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate import schema
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.schema import Field
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.variables import url_variable
 
-__all__ = ["declared", "problems", "shown", "start_needs", "url_variable"]
+__all__ = ["declared", "problems", "shown", "start_needs"]
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|PRIVATE")
 _POSTGRES_ROLES = frozenset(
@@ -74,11 +75,6 @@ def nearest(name: Any, known: Iterable[str]) -> str:
         return ""
     match = difflib.get_close_matches(name[:100], sorted(known), n=1, cutoff=0.6)
     return f' (did you mean "{match[0]}"?)' if match else ""
-
-
-def url_variable(name: str) -> str:
-    """The variable in which callers find a service's URL: mcp-hr -> MCP_HR_URL."""
-    return f"MCP_{name.removeprefix('mcp-').upper().replace('-', '_')}_URL"
 
 
 def _join(where: str, key: Any) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.validate import url_variable
+from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.variables import url_variable
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.turns import older_period
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import hop, load, pgwire, tls
