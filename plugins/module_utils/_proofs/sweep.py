@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable
@@ -143,10 +144,10 @@ def _programs(site: Site) -> list[str]:
     """The Vault's own program, which the host has a copy of: half of all bytes, and no secret."""
     found: list[str] = []
     for service in site.of_kind("vault"):
-        for container in site.containers():
-            if container.service == service["name"] and container.running:
-                image = Path(f"/proc/{container.state.get('Pid')}/root/bin")
-                found += twins(Path(site.estate["root"]) / "bin", image)
+        # One that does not run has no image to compare with, so its program is read.
+        with contextlib.suppress(PhoenixError):
+            pid = site.container(service["name"]).state.get("Pid")
+            found += twins(Path(site.estate["root"]) / "bin", Path(f"/proc/{pid}/root/bin"))
     return found
 
 

@@ -12,11 +12,13 @@ import sys
 import time
 import urllib.parse
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan, sweep
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find, Needle
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.sweep import (
     private_line,
@@ -258,3 +260,26 @@ def test_only_an_image_s_own_program_goes_unread(tmp_path: Path) -> None:
         stream.write(b"s3cret")
     assert twins(host, image) == []
     assert twins(host, tmp_path / "gone") == []
+
+
+def test_only_the_estate_s_own_vault_is_compared_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container of somebody else's project, of the same name, says nothing about a program."""
+    asked: list[tuple[Path, Path]] = []
+
+    def compare(folder: Path, image: Path) -> list[str]:
+        asked.append((folder, image))
+        return ["bao"]
+
+    def none(_name: str) -> None:
+        raise PhoenixError("no running container of service vault")
+
+    site: Any = SimpleNamespace(
+        estate={"root": str(tmp_path)}, of_kind=lambda _kind: [{"name": "vault"}], container=none
+    )
+    monkeypatch.setattr(sweep, "twins", compare)
+    assert sweep._programs(site) == []
+    site.container = lambda name: SimpleNamespace(state={"Pid": {"vault": 42}[name]})
+    assert sweep._programs(site) == ["bao"]
+    assert asked == [(tmp_path / "bin", Path("/proc/42/root/bin"))]
