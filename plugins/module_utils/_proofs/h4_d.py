@@ -78,7 +78,7 @@ def nothing_is_overdue(site: Site) -> Record:
         oldest=_oldest(found, now),
         ages=[_shown(item, now) for item in found if item.kind != "token"][:_SHOWN],
         could_give=_could_give(site, record, limit),
-        could_become=_could_become(site, record, limit, now),
+        could_become=_could_become(site, record, limit),
         certificates=_certificates(site, record, limit, now),
         alarm=alarm.watched(site, record, now + limit + _DAY),
     )
@@ -186,10 +186,10 @@ def _could_give(site: Site, record: Record, limit: float) -> dict[str, Any]:
     return seen
 
 
-def _could_become(site: Site, record: Record, limit: float, now: float) -> dict[str, str]:
+def _could_become(site: Site, record: Record, limit: float) -> dict[str, str]:
     """How old what is there can get if everything goes on as it is set."""
     found = {
-        f"token {token.name} {token.accessor}": token.longest(now)
+        f"token {token.name} {token.accessor}": token.longest
         for token in site.alive()
         if not token.root  # F2.b judges that
     }

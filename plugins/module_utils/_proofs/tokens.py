@@ -36,7 +36,7 @@ class Token:
     :arg path: Where it was made, for example ``auth/approle/login``.
     :arg name: Its display name.
     :arg created: Seconds since the epoch.
-    :arg ttl: Seconds that are left, 0 for ever.
+    :arg expires: When it ends, seconds since the epoch; ``None`` where the server sets no end.
     :arg period: Seconds that each renewal gives it anew, without an end; 0 if it gives none.
     """
 
@@ -45,16 +45,19 @@ class Token:
     name: str
     policies: tuple[str, ...]
     created: float
-    ttl: int
+    expires: float | None
     period: int = 0
 
     @property
     def root(self) -> bool:
         return "root" in self.policies
 
-    def longest(self, now: float) -> float:
+    @property
+    def longest(self) -> float:
         """How old it can get, in seconds, by what it has been given so far."""
-        return ages.FOREVER if self.period or not self.ttl else now - self.created + self.ttl
+        if self.period or self.expires is None:
+            return ages.FOREVER
+        return self.expires - self.created
 
     @property
     def since(self) -> str:
@@ -98,7 +101,8 @@ def _lookup(site: Site, accessor: str) -> Token | None:
         name=str(data.get("display_name", "")),
         policies=tuple(data.get("policies") or ()),
         created=float(data.get("creation_time") or 0),
-        ttl=int(data.get("ttl") or 0),
+        # Not its 'ttl', in whole seconds: in the last one it is 0, as where there is no end.
+        expires=ages.moment(data.get("expire_time")),
         # One that has an end all the same is as good as another.
         period=0 if data.get("explicit_max_ttl") else int(data.get("period") or 0),
     )

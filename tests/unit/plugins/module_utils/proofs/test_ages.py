@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,11 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.ages impor
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
+
+
+def at(moment: float) -> str:
+    """A time as the server writes it."""
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat()
 
 
 def credential(born: float | None, limit: float = 30 * DAY) -> Credential:
@@ -139,7 +145,7 @@ def timely(stage: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     vault = stage.vault
     for about in vault.tokens.values():
-        about["creation_time"] = NOW - 3600
+        about |= {"creation_time": NOW - 3600, "expire_time": at(NOW + about["ttl"])}
     listing, request = vault.listing, vault.request
 
     def list_more(path: str, token: str = "") -> list[str]:
@@ -225,11 +231,13 @@ def test_a_token(timely: Any) -> None:
     ("about", "age"),
     [
         ({"period": 3600}, "for ever"),
-        ({"ttl": 0}, "for ever"),
-        ({"ttl": 30 * DAY}, "30d1h"),
+        ({"ttl": 0, "expire_time": None}, "for ever"),
+        ({"expire_time": at(NOW + 30 * DAY)}, "30d1h"),
         ({"period": 3600, "explicit_max_ttl": 7200}, ""),
-        ({"ttl": 29 * DAY}, ""),
-        ({"ttl": 0, "policies": ["root"]}, ""),
+        ({"expire_time": at(NOW + 29 * DAY)}, ""),
+        # In its last second: the server counts whole ones.
+        ({"ttl": 0, "expire_time": at(NOW + 0.7)}, ""),
+        ({"ttl": 0, "expire_time": None, "policies": ["root"]}, ""),
     ],
 )
 def test_a_token_that_could_get_old(timely: Any, about: dict[str, Any], age: str) -> None:
