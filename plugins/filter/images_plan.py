@@ -33,7 +33,7 @@ def images_plan(
             refresh=refresh,
         )
     except PhoenixError as error:
-        raise AnsibleFilterError(" ".join(filter(None, [error.message, error.hint]))) from error
+        raise AnsibleFilterError(error.sentences) from error
 
 
 class FilterModule:

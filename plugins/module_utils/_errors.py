@@ -25,3 +25,10 @@ class PhoenixError(Exception):
         self.message = message
         self.hint = hint
         self.facts = facts
+
+    @property
+    def sentences(self) -> str:
+        """Message and hint, as a person reads them."""
+        if not self.hint:
+            return self.message
+        return f"{self.message.rstrip('.')}. {self.hint}"

@@ -84,7 +84,7 @@ def run(
     try:
         result = main(module)
     except PhoenixError as error:
-        module.fail_json(msg=_sentences(error), **error.facts)
+        module.fail_json(msg=error.sentences, **error.facts)
     except Exception as error:  # noqa: BLE001  # pylint: disable=broad-except
         # A defect of ours. The traceback is needed, the secrets that it may quote are not.
         secrets = module.no_log_values
@@ -96,9 +96,3 @@ def run(
     if module._diff and result.plan.changed:
         output["diff"] = result.plan.diff()
     module.exit_json(**output)
-
-
-def _sentences(error: PhoenixError) -> str:
-    if not error.hint:
-        return error.message
-    return f"{error.message.rstrip('.')}. {error.hint}"

@@ -33,7 +33,7 @@ def failures() -> Iterator[None]:
     try:
         yield
     except PhoenixError as error:
-        raise AnsibleActionFail(f"{error.message}. {error.hint}".rstrip(". ") + ".") from None
+        raise AnsibleActionFail(error.sentences) from None
     except OSError as error:
         raise AnsibleActionFail(f"{error.filename}: {error.strerror}") from None
 

@@ -176,7 +176,7 @@ def _postgresql(model: Mapping[str, Any], service: Mapping[str, Any], container:
     container["stop_grace_period"] = "60s"
     container["volumes"] += [
         _bind(f"{model['root']}/postgres/config", "/config"),
-        _bind(f"{model['run']}/{service['name']}-socket", "/var/run/postgresql", read_only=False),
+        _bind(service["socket"], "/var/run/postgresql", read_only=False),
         _volume("postgres-data", volume),
     ]
     # A login by certificate over TLS; the server's own certificate is the client's as well.

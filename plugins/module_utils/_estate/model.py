@@ -168,6 +168,12 @@ def _services(estate: Estate, model: Estate) -> Estate:
             "url": f"https://{fqdn}:{service['port']}",
             "certs": f"{estate['root']}/certs/{name}",
             "run": f"{estate['run']}/{name}",
+            # Where root of the host finds the database's socket.
+            **(
+                {"socket": f"{estate['run']}/{name}-socket"}
+                if service["kind"] == "postgresql"
+                else {}
+            ),
             **{key: service[key] for key in ("reload", "reload_signal", "health", "healthcheck")},
             "kv": service["kv"],
             "databases": [

@@ -70,21 +70,14 @@ def no_plaintext_login(site: Site) -> Record:
 def _judge_rules(record: Record, site: Site, service: dict[str, Any]) -> None:
     """A door that none of these logins fits is still a door."""
     try:
-        rules = _plain_rules(f"{site.estate['run']}/{service['name']}-socket", service["port"])
+        with pgwire.superuser(service) as session:
+            rules = session.rows(_PLAIN_RULES)
     except (OSError, PhoenixError) as error:
         record.expect(False, f"the rules of pg_hba.conf cannot be read: {error}")
         return
     for line, *rule in rules:
         text = " ".join(str(part) for part in rule)
         record.expect(False, f"line {line} of pg_hba.conf admits without TLS: {text}")
-
-
-def _plain_rules(folder: str, port: int) -> list[list[str | None]]:
-    """Root of the host is the superuser on the socket; there is no password for it."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
-        connection.connect(f"{folder}/.s.PGSQL.{port}")
-        return pgwire.login(connection, user="postgres", database="postgres").rows(_PLAIN_RULES)
 
 
 def _refused(record: Record, target: hop.Target, login: hop.Credential) -> str:

@@ -89,7 +89,7 @@ def credentials(site: Site, limit: float) -> list[Credential]:
     """Everything that has an age, certificates apart."""
     found = [*_passwords(site, limit), *_secret_ids(site, limit), *_tokens(site, limit)]
     if site.of_kind("postgresql"):
-        found += postgres(_login(site), limit)
+        found += postgres(site.superuser, limit)
     return found
 
 
@@ -130,16 +130,6 @@ def postgres(login: dict[str, Any], limit: float) -> list[Credential]:
         Credential("database password", name, born.get(name), limit, "PostgreSQL")
         for name in sorted(logins)
     ]
-
-
-def _login(site: Site) -> dict[str, Any]:
-    """Root of the host is the superuser on the socket; there is no password for it."""
-    service = site.the("postgresql")
-    return {
-        "login_host": f"{site.estate['run']}/{service['name']}-socket",
-        "login_port": service["port"],
-        "login_user": "postgres",
-    }
 
 
 def _secret_ids(site: Site, limit: float) -> list[Credential]:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import privileges
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import (
     PSYCOPG2_ERROR,
@@ -26,13 +24,13 @@ __all__ = ["rights_within_the_list"]
 @proof("H5.c")
 def rights_within_the_list(site: Site) -> Record:
     """Work out every right of every login, as the gate of a deployment does, and judge each."""
-    service = site.the("postgresql")
+    login = site.superuser
     if PSYCOPG2_ERROR is not None:
         raise NotRunError("the host lacks the Python library psycopg2")
     if not site.inputs.allow:
         raise NotRunError("no allow-list was given")
     record = Record()
-    rights = privileges.inspect(lambda database: connect(_login(site, service), database))
+    rights = privileges.inspect(lambda database: connect(login, database))
     outside = privileges.findings(rights, [privileges.rule(row) for row in site.inputs.allow])
     for finding in outside:
         record.expect(
@@ -50,12 +48,3 @@ def rights_within_the_list(site: Site) -> Record:
         outside=[finding.public() for finding in outside],
     )
     return record
-
-
-def _login(site: Site, service: dict[str, Any]) -> dict[str, Any]:
-    """Root of the host is the superuser on the socket; there is no password for it."""
-    return {
-        "login_host": f"{site.estate['run']}/{service['name']}-socket",
-        "login_port": service["port"],
-        "login_user": "postgres",
-    }

@@ -17,12 +17,14 @@ import hmac
 import secrets
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["PasswordWantedError", "RefusalError", "Session", "login"]
+__all__ = ["PasswordWantedError", "RefusalError", "Session", "login", "superuser"]
 
 _PROTOCOL = 196608  # 3.0
 _OK, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 10, 11, 12
@@ -171,6 +173,22 @@ def login(
             return session
         if kind == b"R":
             scram = _authenticate(session, body, scram, password)
+
+
+def superuser(service: Mapping[str, Any]) -> Session:
+    """Log in as root of the host, who is the superuser on the socket and has no password there.
+
+    :arg service: Of the estate's model, of kind ``postgresql``.
+    :raises OSError: where nobody listens.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(5)
+        connection.connect(f"{service['socket']}/.s.PGSQL.{service['port']}")
+        return login(connection, user="postgres", database="postgres")
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _authenticate(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -329,12 +328,7 @@ class _Rotation:
         return answer
 
     def _sql(self, statement: str) -> list[tuple[str | None, str | None]]:
-        """Root of the host is the superuser on the socket; there is no password for it."""
-        folder = f"{self.site.estate['run']}/{self.server['name']}-socket"
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
-            connection.connect(f"{folder}/.s.PGSQL.{self.server['port']}")
-            session = pgwire.login(connection, user="postgres", database="postgres")
+        with pgwire.superuser(self.server) as session:
             # Of two columns each; what returns none is a statement without rows.
             return [(row[0], row[1]) for row in session.rows(statement)]
 

@@ -49,6 +49,9 @@ __all__ = [
 # Units may log to a journal of their own, and other machines' journals may lie here.
 EVERY_JOURNAL = ("journalctl", "--namespace=*", "--merge", "-o", "export", "--no-pager")
 
+_PACKED = ".gz"  # what rotating a log leaves
+# What is not packed in spite of its name is read as it is.
+_UNPACK = ("gzip", "-dcqf", "--")
 _MINIMUM = 8  # shorter values stand in files by chance
 
 # What is not on a disk: made by the kernel, or a view of something that is scanned where it is.
@@ -245,13 +248,17 @@ def files(
 
 def _needles_of(path: str, needles: Iterable[Needle]) -> list[Needle]:
     """The needles that a file has and must not have."""
-    try:
-        with Path(path).open("rb") as stream:
-            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # gone or empty by now
-        return []
-    with content:
-        labels = labels_in(content, needles)
+    if path.endswith(_PACKED):
+        done = subprocess.run([*_UNPACK, path], capture_output=True, check=False)
+        labels = labels_in(done.stdout, needles)
+    else:
+        try:
+            with Path(path).open("rb") as stream:
+                content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # gone or empty by now
+            return []
+        with content:
+            labels = labels_in(content, needles)
     return [n for n in needles if n.label in labels and not path.startswith(n.homes or ("\0",))]
 
 
@@ -269,21 +276,31 @@ def _pattern_file(needles: Iterable[Needle]) -> Iterator[str]:
 
 
 def _grep_files(paths: Sequence[str], needles: Sequence[Needle], parallel: int) -> list[str]:
-    if not paths or not any(needle.patterns for needle in needles):
+    if not any(needle.patterns for needle in needles):
         return []
+    packed = [path for path in paths if path.endswith(_PACKED)]
+    clear = [path for path in paths if not path.endswith(_PACKED)]
     with _pattern_file(needles) as patterns:
-        handle = int(patterns.rpartition("/")[2])
-        done = subprocess.run(
-            [
-                *("xargs", "-0", "-P", str(parallel), "-n", "400", "--"),
-                *("grep", "-laZsF", "-D", "skip", "-f", patterns, "--"),
-            ],
-            input=b"\0".join(os.fsencode(path) for path in paths),
-            capture_output=True,
-            check=False,
-            pass_fds=(handle,),
-            env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
-        )
+        look = ("grep", "-laZsF", "-D", "skip", "-f", patterns, "--")
+        found = _each(clear, parallel, 400, look, patterns)
+        script = f'{" ".join(_UNPACK)} "$1" | grep -qaF -f "$0" && printf "%s\\0" "$1"'
+        return found + _each(packed, parallel, 1, ("sh", "-c", script, patterns), patterns)
+
+
+def _each(
+    paths: Sequence[str], parallel: int, at_once: int, command: Sequence[str], patterns: str
+) -> list[str]:
+    """What a command prints about files, which it is given some of at a time."""
+    if not paths:
+        return []
+    done = subprocess.run(
+        ["xargs", "-0", "-P", str(parallel), "-n", str(at_once), "--", *command],
+        input=b"\0".join(os.fsencode(path) for path in paths),
+        capture_output=True,
+        check=False,
+        pass_fds=(int(patterns.rpartition("/")[2]),),
+        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+    )
     return _split(done.stdout)
 
 

@@ -171,6 +171,19 @@ class Site:
         return found[0]
 
     @property
+    def superuser(self) -> dict[str, Json]:
+        """Options of a database session: root of the host needs no password on the socket.
+
+        :raises NotRunError: where the estate has no PostgreSQL.
+        """
+        service = self.the("postgresql")
+        return {
+            "login_host": service["socket"],
+            "login_port": service["port"],
+            "login_user": "postgres",
+        }
+
+    @property
     def certs(self) -> Path:
         return Path(self.estate["root"]) / "certs"
 

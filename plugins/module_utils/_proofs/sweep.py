@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import subprocess
 from collections.abc import Callable
@@ -117,15 +118,20 @@ def search(site: Site) -> Sweep:
         programs=_programs(site),
     )
     unread = {*sweep.swaps, *sweep.programs}
-    witness = Path("/var/tmp") / f".{mark.value[:24]}"  # noqa: S108 - on a disk, and random
-    witness.write_text(mark.value + "\n")
+    # On a disk, of random names, as a text and packed.
+    witnesses = [Path("/var/tmp") / f".{mark.value[:24]}{end}" for end in ("", ".gz")]  # noqa: S108
+    line = f"{mark.value}\n".encode()
     try:
+        for path, content in zip(witnesses, (line, gzip.compress(line)), strict=True):
+            path.write_bytes(content)
         found, sweep.read = scan.files(
             stored, [*wanted, mark], since=site.born(), skip=unread.__contains__
         )
     finally:
-        witness.unlink()
-    if not any(f.label == mark.label for f in found):
+        for path in witnesses:
+            path.unlink(missing_ok=True)
+    seen = {find.where for find in found if find.label == mark.label}
+    if not seen >= {str(path) for path in witnesses}:
         raise PhoenixError("the search of the disks did not find its own control")
     sweep.stored = [f for f in found if f.label != mark.label]
     sweep.volatile, count = scan.files(volatile, wanted, since=0)

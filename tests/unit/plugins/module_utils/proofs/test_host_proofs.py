@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import gzip
@@ -11,6 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -674,7 +676,8 @@ def database(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(
         f1_b, "_plaintext", lambda _t, login: answers.get(login.login, answers["plain"])
     )
-    monkeypatch.setattr(f1_b, "_plain_rules", lambda _f, _p: answers["rules"])
+    rules = SimpleNamespace(rows=lambda _statement: answers["rules"])
+    monkeypatch.setattr(pgwire, "superuser", lambda _service: contextlib.nullcontext(rules))
     monkeypatch.setattr(f1_b, "_verified", lambda *_a: answers["secure"])
     return answers
 
@@ -718,16 +721,16 @@ def test_a_rule_that_admits_without_tls(delivered: Any, database: dict[str, Any]
 def test_rules_that_cannot_be_read_pass_nothing(
     delivered: Any, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def absent(_folder: str, _port: int) -> None:
+    def absent(_service: object) -> None:
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(f1_b, "_plain_rules", absent)
+    monkeypatch.setattr(pgwire, "superuser", absent)
     status, reason = told(delivered.prove("F1.b"))
     assert status == "fail"
     assert reason.startswith("the rules of pg_hba.conf cannot be read: ")
 
 
-def test_rules_are_read_over_the_servers_socket(
+def test_the_superuser_logs_in_over_the_servers_socket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import socket
@@ -745,8 +748,8 @@ def test_rules_are_read_over_the_servers_socket(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{tmp_path}/.s.PGSQL.5432")
         listener.listen()
-        ((_line, statement),) = f1_b._plain_rules(str(tmp_path), 5432)
-    assert "pg_hba_file_rules" in str(statement)
+        session = pgwire.superuser({"socket": str(tmp_path), "port": 5432})
+    assert session.rows("SELECT 1") == [["4", "SELECT 1"]]
 
 
 def test_a_verifying_client_that_fails(delivered: Any, database: dict[str, Any]) -> None:

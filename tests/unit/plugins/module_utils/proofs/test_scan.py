@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -65,6 +67,20 @@ def test_every_spelling_is_found(secret: str, write: object, tmp_path: Path) -> 
     (tmp_path / "file").write_bytes(b"\0\xff binary \n" + text)
     found, _unused = scan.files([str(tmp_path)], [Needle("it", secret)], since=0)
     assert found == [Find("it", str(tmp_path / "file"))]
+
+
+def test_a_rotated_log_is_read_as_well(tmp_path: Path) -> None:
+    """Packed, cut off within what follows the secret, and not packed in spite of its name."""
+    line = b"token=" + HOSTILE.encode() + b"\n"
+    packed = gzip.compress(line + secrets.token_bytes(4000))
+    (tmp_path / "app.log.1.gz").write_bytes(packed)
+    (tmp_path / "app.log.2.gz").write_bytes(packed[:3000])
+    (tmp_path / "app.log.3.gz").write_bytes(line)
+    (tmp_path / "app log.4.gz").write_bytes(gzip.compress(b"nothing to see"))
+    (tmp_path / "app.log.5.gz").write_bytes(b"")
+    found, read = scan.files([str(tmp_path)], [Needle("it", HOSTILE)], since=0)
+    assert sorted(f.where for f in found) == [f"{tmp_path}/app.log.{n}.gz" for n in (1, 2, 3)]
+    assert read == 5
 
 
 def test_something_else_is_not_found() -> None:
