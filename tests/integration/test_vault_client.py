@@ -194,6 +194,28 @@ class TestPersistence:
             other.write(path, {}, repeatable=False)
         assert [seen for seen in proxy.seen if path in seen[1]] == [("POST", f"/v1/{path}")]
 
+    @pytest.mark.parametrize(
+        ("said", "sent"),
+        [
+            ("local node not active but active cluster node not found", 3),
+            ("the role is no longer active", 1),
+        ],
+    )
+    def test_what_no_node_was_there_to_carry_out_is_sent_again(
+        self, server: OpenBao, proxy: Proxy, said: str, sent: int
+    ) -> None:
+        """A lone node says so between its unseal and its being active."""
+        path = "auth/approle/role/a/secret-id"
+        proxy.faults = [times(2, 500, path, said=said)]
+        with server.client(url=proxy.url) as client:
+            client._pause = lambda seconds: None
+            if sent == 1:
+                with pytest.raises(errors.ServerFailureError, match=said):
+                    client.write(path, {}, repeatable=False)
+            else:
+                assert client.write(path, {}, repeatable=False)["data"]["secret_id"]
+        assert len([seen for seen in proxy.seen if path in seen[1]]) == sent
+
     def test_a_server_that_restarts_is_met_again(self, server: OpenBao) -> None:
         with server.client() as client:
             assert client.read("sys/mounts")

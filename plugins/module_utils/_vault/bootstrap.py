@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,7 @@ __all__ = [
 ]
 
 MAX_COMBINATIONS = 252  # ten shares, five of which open the server; seconds
-# How often in a row a standby has to serve before it is believed.
-STEADY = 3
+STEADY = 2.0  # seconds that a standby has to serve without a break before it is believed
 
 
 class WrongShareError(PhoenixError):
@@ -192,10 +192,10 @@ def _give(client: VaultClient, share: str, migrate: bool) -> dict[str, Any]:
 def wait_active(client: VaultClient, timeout: float) -> None:
     """Wait until the unsealed node serves requests, as active node or as a standby of one."""
 
-    in_a_row = 0
+    serving_since: float | None = None
 
     def probe() -> bool:
-        nonlocal in_a_row
+        nonlocal serving_since
         reply = client.call(
             "GET", "sys/health", authenticated=False, accept=(429, 472, 473, 501, 503)
         )
@@ -206,18 +206,24 @@ def wait_active(client: VaultClient, timeout: float) -> None:
                 path = "auth/token/lookup-self"
                 client.call("GET", path, authenticated=False, accept=(400, 403))
             except errors.StandbyError as error:
-                in_a_row = 0
-                raise errors.StandbyError(
-                    f"it is open and does not become active: {'; '.join(error.messages)}",
-                    hint="Its log says why. After a restore its audit devices have to be those of "
-                    "the snapshot's time, to the letter: correct its configuration, restart it.",
-                ) from error
+                serving_since = None
+                raise _stays_standby("; ".join(error.messages)) from error
             # One that tries to become active, again and again, serves for a moment each time.
-            in_a_row += 1
-            return in_a_row >= STEADY
+            serving_since = serving_since or time.monotonic()
+            if time.monotonic() - serving_since < STEADY:
+                raise _stays_standby("it has served requests only for a moment")
+            return True
         return reply.status in (200, 473)
 
     wait_until(probe, timeout=timeout, what=f"{client.url} to become active", interval=0.05)
+
+
+def _stays_standby(why: str) -> errors.StandbyError:
+    return errors.StandbyError(
+        f"it is open and does not become active: {why}",
+        hint="Its log says why. After a restore its audit devices have to be those of "
+        "the snapshot's time, to the letter: correct its configuration, restart it.",
+    )
 
 
 def wait_migrated(client: VaultClient, timeout: float) -> None:

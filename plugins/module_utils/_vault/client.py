@@ -61,6 +61,8 @@ WORKERS = 8
 
 # 412: the node has not caught up with the token's write yet. 429: quota. 473: performance standby.
 _TRANSIENT = frozenset({412, 429, 473, 500, 502, 503, 504})
+# What a node says that has nobody to pass a request to: nothing of it was carried out.
+_NO_ACTIVE_NODE = ("active cluster node not found", "is in standby mode")
 # What a request gets when no audit device takes it, or takes its answer.
 _NOT_AUDITED = ("internal error", "failed to audit")
 _CAPABILITIES = {
@@ -490,7 +492,9 @@ class VaultClient:
                 if reply.status == 500 and any(w in str(reply.messages) for w in _REFUSALS):
                     return reply
                 failure = self._transient(path, reply)
-                if reply.status == 500 and not repeatable:
+                # What no node was there to carry out can be asked for again, whatever it is.
+                unmet = isinstance(failure, errors.StandbyError)
+                if reply.status == 500 and not (repeatable or unmet):
                     raise failure
                 delay = max(delay, retry_after(reply))
             if isinstance(failure, (errors.SealedError, errors.UninitialisedError)):
@@ -595,7 +599,7 @@ class VaultClient:
             reason = not_ready(self.url, state)
             if reason is not None:
                 return reason
-        if reply.status == 473 or any("active" in message for message in reply.messages):
+        if reply.status == 473 or any(words in said for words in _NO_ACTIVE_NODE):
             return errors.StandbyError(
                 f"{self.url} is a standby without an active node: {said}", **common
             )
