@@ -761,6 +761,8 @@ def work(module: AnsibleModule) -> Result:
         if not module.check_mode:
             done.carry_out()
             kv_secrets.write(client, secrets, verdicts)
+        if module.check_mode and done.doubt:
+            module.warn(done.doubt)
         for place in done.unmounted:
             module.warn(f"nothing is mounted at {place} now: what goes there needs that first")
         return Result(

@@ -262,7 +262,7 @@ class TestAppRole:
         result = run_module(vault_approle, **at, mount="approle/", secret_id_tidy=True)
         login = {"role_id": result["role_id"], "secret_id": result["issued"]["secret_id"]}
         auth = root.call("POST", "auth/approle/login", body=login, authenticated=False).body["auth"]
-        assert auth["metadata"] == {"role_name": "whole", "n": "1", "on": "True"}
+        assert auth["metadata"] == {"role_name": "whole", "n": "1", "on": "true"}
 
     def test_a_token_for_one_role_needs_no_list_of_all(
         self, server: OpenBao, root: VaultClient

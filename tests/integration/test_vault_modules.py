@@ -353,10 +353,15 @@ class TestConfig:
         assert "type='kv' and is declared with type='database'" in result["msg"]
         assert root.read("sys/policies/acl/never") is None
 
-    def test_a_missing_audit_device_is_an_error_with_the_way_out(self, server: OpenBao) -> None:
+    def test_a_missing_audit_device_is_an_error_with_the_way_out(
+        self, server: OpenBao, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         there = {"path": "file", "type": "file", "options": {"mode": "0600"}}
         assert configure(server, audit_devices=[there])["changed"] is False
         missing = {"path": "second", "type": "file", "options": {"file_path": "stdout"}}
+        predicted = configure(server, check=True, audit_devices=[missing])
+        told = json.dumps(predicted.get("warnings")) + capfd.readouterr().err
+        assert "audit device second: missing" in told
         result = configure(server, audit_devices=[missing])
         assert "second is missing" in result["msg"]
         assert "SIGHUP" in result["msg"]

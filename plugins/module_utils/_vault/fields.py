@@ -23,6 +23,7 @@ __all__ = [
     "networks",
     "normalise",
     "observed",
+    "texts",
 ]
 
 
@@ -90,8 +91,12 @@ def _count(value: Any) -> int:
     return count
 
 
-def _map(value: Any) -> dict[str, str]:
-    return {str(key): str(item) for key, item in (value or {}).items()}
+def texts(value: Mapping[Any, Any] | None) -> dict[str, str]:
+    """Entries as text, where a server takes nothing else: YAML's ``true`` as it was written."""
+    found = {}
+    for key, item in (value or {}).items():
+        found[str(key)] = str(item).lower() if isinstance(item, bool) else str(item)
+    return found
 
 
 FORMS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
@@ -101,7 +106,7 @@ FORMS: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
     "duration": (_duration, {"type": "str"}),
     "int": (lambda value: int(value or 0), {"type": "int"}),
     "list": (lambda value: [str(v) for v in value or []], {"type": "list", "elements": "str"}),
-    "map": (_map, {"type": "dict"}),
+    "map": (texts, {"type": "dict"}),
     "names": (_names, {"type": "list", "elements": "str"}),
     "text": (_text, {"type": "str"}),
 }

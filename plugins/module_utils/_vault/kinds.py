@@ -76,6 +76,10 @@ class Kind(ABC):
         """What is stated about an object."""
         return normalise(self.fields, entry)
 
+    def clashes(self, declared: Mapping[str, Values]) -> Iterable[str]:
+        """What the server would refuse of objects that are declared together, by their keys."""
+        return ()
+
     @abstractmethod
     def missing(self, client: VaultClient, keys: Sequence[str]) -> set[str]:
         """Which of these objects certainly do not exist, as cheaply as that can be found out."""
@@ -344,6 +348,16 @@ class AppRoles(_Roles):
         "secret_id_ttl": Field("duration"),
         **TOKEN_FIELDS,
     }
+
+    def clashes(self, declared: Mapping[str, Values]) -> Iterable[str]:
+        roles: dict[tuple[str, str], list[str]] = {}
+        for key, values in declared.items():
+            if values.get("role_id"):
+                mount = key.rpartition("/")[0]
+                roles.setdefault((mount, values["role_id"]), []).append(key)
+        for (_mount, role_id), keys in roles.items():
+            if len(keys) > 1:
+                yield f"role_id {role_id}: of one role only, and declared for {', '.join(keys)}"
 
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
         values = super().read(client, key, wanted)

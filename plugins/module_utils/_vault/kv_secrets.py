@@ -17,6 +17,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import MASK, MIN_LENGTH
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.errors import ForbiddenError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import texts
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kv import (
     Generate,
     Secret,
@@ -89,7 +90,7 @@ def _secret_of(entry: dict[str, Any], key: bytes) -> Secret:
             item["key"]: Generate(item["length"], item["alphabet"]) for item in entry["generate"]
         },
         only=entry["only"],
-        metadata={k: str(v) for k, v in entry["custom_metadata"].items()},
+        metadata=texts(entry["custom_metadata"]),
         key=key,
         gone=entry["state"] == "absent",
     )

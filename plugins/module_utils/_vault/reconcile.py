@@ -23,6 +23,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import erro
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import (
     KINDS,
+    AuditDevices,
     AuthMethods,
     Kind,
     SecretEngines,
@@ -30,6 +31,9 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds impor
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.schema import accepted_fields
 
 __all__ = ["Outcome", "Purge", "Reconciler", "reconcile"]
+
+
+_NEW_DEVICE = (AuditDevices.name, "created")
 
 
 @dataclass
@@ -129,6 +133,8 @@ class Reconciler:
                 yield f"{kind.name} {key} is declared twice"
             seen.add(key)
             self._items[type(kind)].append(_Item(kind, key, wanted))
+        items = self._items[type(kind)]
+        yield from kind.clashes({item.key: item.wanted for item in items})
 
     # -- read and plan ------------------------------------------------------------------------
 
@@ -252,6 +258,17 @@ class Reconciler:
         meta = token.get("meta") or {}
         mount = str(token.get("path", "")).removeprefix("auth/").rpartition("/login")[0]
         return {f"{mount}/{meta[name]}" for name in ("role_name", "cert_name") if meta.get(name)}
+
+    @property
+    def doubt(self) -> str:
+        """What of :attr:`plan` the server may refuse, which only trying would tell."""
+        devices = [o.name for o in self.outcomes if (o.kind, o.verdict) == _NEW_DEVICE]
+        if not devices:
+            return ""
+        return (
+            f"audit device {', '.join(devices)}: missing; a server that takes audit devices from "
+            "its configuration only, as OpenBao does, will refuse to make it"
+        )
 
     # -- act and read back --------------------------------------------------------------------
 

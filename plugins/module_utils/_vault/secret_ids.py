@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import texts
 
 __all__ = ["Issue", "SecretIds"]
 
@@ -57,8 +58,7 @@ class Issue:
                 body[name] = list(getattr(self, name))
         if self.metadata:
             # A string of JSON in a field of JSON: so the API has it. Its values are text.
-            texts = {key: str(value) for key, value in self.metadata.items()}
-            body["metadata"] = json.dumps(texts, sort_keys=True)
+            body["metadata"] = json.dumps(texts(self.metadata), sort_keys=True)
         return body
 
 

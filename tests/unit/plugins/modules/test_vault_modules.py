@@ -320,6 +320,15 @@ class TestConfig:
         assert result["msg"] == "policy p is declared twice"
         assert wire.calls == []
 
+    def test_one_role_id_for_two_roles(self, wire: Wire) -> None:
+        roles = [{"name": name, "role_id": "same"} for name in ("a", "b")]
+        roles += [{"name": "c", "mount": "other", "role_id": "same"}]
+        result = run(vault_config, token="t0ken", approles=roles)
+        assert result["msg"] == (
+            "role_id same: of one role only, and declared for approle/a, approle/b"
+        )
+        assert wire.calls == []
+
     @pytest.mark.parametrize(
         ("setting", "words"),
         [
