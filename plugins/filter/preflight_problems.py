@@ -30,7 +30,8 @@ options:
   _input:
     description:
       - What was seen, with the keys C(estate), C(variables), C(secrets), C(images), C(passphrase),
-        C(state_dir), C(control), C(tried), C(found), C(unreachable), C(ssh), C(seal) and C(limits),
+        C(state_dir), C(control), C(tried), C(found), C(unreachable), C(ssh), C(seal), C(tags) and
+        C(limits),
         as role P(tamshai.phoenix.preflight#role) puts them together.
     type: dict
     required: true

@@ -40,6 +40,12 @@ _REFERENCE = re.compile(
 # Registries in the domains that RFC 2606 keeps for examples.
 _EXAMPLE = re.compile(r"(?:[^/]+\.)?example\.(?:com|org|net)(?::\d+)?/")
 
+# The phases in their order, each with the fact of a host that has been through it, if one shows it.
+_PHASES = {
+    "host": "docker", "images": "", "trust": "authority", "vault": "", "data": "",
+    "services": "", "verify": "",
+}
+
 Problems = Iterator[str]
 
 
@@ -52,7 +58,8 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
         ``state_dir``, ``control`` (facts of the control node), ``tried`` (``index``, ``url``,
         ``wanted`` and ``status`` of each attempt with a secret), ``found`` (facts of the host,
         ``None`` where it did not answer), ``unreachable`` (why), ``ssh``, ``seal`` (what is
-        declared about the seal of the vault) and ``limits``.
+        declared about the seal of the vault), ``tags`` (``run`` and ``skipped`` ones) and
+        ``limits``.
     """
     checks: tuple[Callable[[Mapping[str, Any]], Problems], ...] = (
         _variables,
@@ -65,6 +72,7 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
         _state_dir,
         _control,
         _host,
+        _order,
         _system,
         _capacity,
         _clock,
@@ -280,6 +288,27 @@ def _host(seen: Mapping[str, Any]) -> Problems:
         yield f"ansible_host: no answer ({seen['unreachable']}); see that SSH gets in"
     elif found["uid"] != 0:
         yield "ansible_become: modules run without root's rights; set it to true"
+
+
+def _order(seen: Mapping[str, Any]) -> Problems:
+    """Some phases alone need a host that has been through those before them."""
+    found, tags = seen["found"], seen["tags"]
+    if found is None:
+        return
+    everything = "all" in tags["run"]
+    chosen = [
+        phase
+        for phase in _PHASES
+        if (everything or phase in tags["run"]) and phase not in tags["skipped"]
+    ]
+    order = list(_PHASES)
+    for phase, fact in _PHASES.items():
+        later = [name for name in chosen if order.index(name) > order.index(phase)]
+        if fact and not found[fact] and later and phase not in chosen:
+            yield (
+                f"--tags: phase {later[0]} needs a host that has been through phase {phase}, and "
+                f"this one has not; run all phases, or name {phase} as well"
+            )
 
 
 def _system(seen: Mapping[str, Any]) -> Problems:

@@ -70,8 +70,10 @@ def sound() -> dict[str, Any]:
             "disks": [{"path": "/var/lib/docker", "free_mib": 50000, "device": 1}],
             "ssh_client": "203.0.113.9",
             "skew": 0.4,
+            "docker": "26.1.5",
             "authority": "an old root\nthe root\n",
         },
+        "tags": {"run": ["all"], "skipped": []},
         "tried": [],
         "unreachable": "",
         "ssh": {"allowed": ["203.0.113.0/24"], "password": False, "pipelining": True},
@@ -105,7 +107,37 @@ def test_nothing_stands_against_a_sound_estate() -> None:
 def test_nothing_stands_against_the_first_run() -> None:
     seen = sound()
     seen["found"]["authority"] = seen["control"]["state_dir"]["root"] = ""
+    seen["found"]["docker"] = ""
     assert preflight_problems(seen, "vps1") == []
+
+
+@pytest.mark.parametrize(
+    ("docker", "run", "skipped", "missing"),
+    [
+        ("", ["trust", "services"], [], {"trust": "host"}),
+        ("", ["data"], [], {"data": ["host", "trust"]}),
+        ("", ["all"], ["host"], {"images": "host"}),
+        ("", ["host", "images", "trust"], [], {}),
+        ("", ["preflight"], [], {}),
+        ("", ["some-tag-of-yours"], [], {}),
+        ("26.1.5", ["images"], [], {}),
+        ("26.1.5", ["verify"], [], {"verify": "trust"}),
+    ],
+)
+def test_a_phase_alone_needs_those_before_it(
+    docker: str, run: list[str], skipped: list[str], missing: dict[str, Any]
+) -> None:
+    seen = sound()
+    seen["found"] |= {"docker": docker, "authority": ""}
+    seen["control"]["state_dir"]["root"] = ""
+    seen["tags"] = {"run": run, "skipped": skipped}
+    expected = [
+        f"vps1: --tags: phase {first} needs a host that has been through phase {phase}, and "
+        f"this one has not; run all phases, or name {phase} as well"
+        for first, phases in missing.items()
+        for phase in ([phases] if isinstance(phases, str) else phases)
+    ]
+    assert preflight_problems(seen, "vps1") == expected
 
 
 @pytest.mark.parametrize(
