@@ -21,10 +21,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import planted
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import handover, planted
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.rotation import Rotation
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.scram import verifier
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.session import Session
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.vaultdb import StaticRole
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     pg_databases,
@@ -43,6 +44,7 @@ from fixtures.postgres import SERVER_NAME, Server, server
 pytestmark = pytest.mark.skipif(bao() is None, reason="OpenBao is not installed")
 
 CONNECTION = "postgresql-d_hr"
+REFUSE = "REVOKE EXECUTE ON FUNCTION vault_rotation.set_password FROM vault_rotator"
 
 
 class World:
@@ -311,6 +313,59 @@ class TestDrift:
             "d_hr",
         )
         assert handed.apply()["rotated"] == ["app"]
+
+    @pytest.mark.parametrize("refused", [False, True], ids=["scheduled", "refused before"])
+    def test_a_rotation_by_the_server_in_the_middle_of_a_look_is_no_drift(
+        self, handed: World, monkeypatch: pytest.MonkeyPatch, refused: bool
+    ) -> None:
+        """At the first look, or, where the run lets the server rotate again, at the last one."""
+        if refused:
+            handed.database.sql(REFUSE, "d_hr")
+        read, looks = Rotation._read_cluster, itertools.count(1)
+
+        def overtaken(self: Rotation, *arguments: Any) -> None:
+            read(self, *arguments)
+            if next(looks) == 1 + refused:
+                handed.vault.request("POST", "database/rotate-role/app")
+
+        monkeypatch.setattr(Rotation, "_read_cluster", overtaken)
+        before = handed.password()
+        result = handed.apply()
+        assert "failed" not in result, result
+        assert [change["kind"] for change in result["changes"]] == ["function"] * refused
+        assert result["rotated"] == []
+        assert handed.password() != before
+        assert next(looks) > 2 + refused, "it has looked once more"
+        assert handed.log_in() == "app"
+
+    def test_a_rotation_that_the_server_has_not_noted_yet_is_no_drift(
+        self, handed: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It notes it a moment after PostgreSQL has it."""
+        read, late = StaticRole.read, ["app"]
+
+        def behind(self: StaticRole) -> Any:
+            found = read(self)
+            if self.name in late:
+                late.remove(self.name)
+                assert self.rotated_at
+                self.rotated_at -= dt.timedelta(hours=1)
+            return found
+
+        monkeypatch.setattr(StaticRole, "read", behind)
+        assert handed.apply()["changes"] == []
+        assert late == []
+
+    def test_what_is_still_wrong_after_a_run_is_told(
+        self, handed: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        handed.database.sql(REFUSE, "d_hr")
+        monkeypatch.setattr(handover, "_AGREED", 0.3)
+        monkeypatch.setattr(Rotation, "act", lambda _self: None)
+        result = handed.apply()
+        assert result["failed"]
+        assert "waited 0.3 s for both servers to agree" in result["msg"]
+        assert "not as it should be: function d_hr.vault_rotation.set_password" in result["msg"]
 
     def test_clocks_that_differ_are_told_before_anything_is_rotated(
         self, handed: World, monkeypatch: pytest.MonkeyPatch

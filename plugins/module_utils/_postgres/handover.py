@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.vaultdb 
     StaticRole,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 __all__ = ["Handover"]
 
@@ -36,6 +38,13 @@ Row = dict[str, Any]
 
 # Periods of seconds, as tests and drills have them, are not for the server's own password.
 _ROOT_AGE = dt.timedelta(days=1)
+
+# The server rotates by itself too: on its schedule, and each ten seconds what was refused to it.
+# Where that happens while both servers are read, one of them seems to be ahead of the other.
+_UNDER_WAY = 2.0
+"""Seconds for such a rotation to show on both sides, before another one is planned."""
+_AGREED = 15.0
+"""Seconds in which both sides have to agree after a run, on a host whose disk is busy."""
 
 
 class Handover:
@@ -110,13 +119,15 @@ class Handover:
     def read(self, plan: Plan) -> None:
         """Compare both servers with what is declared."""
         now = self._vault_clock()
-        self._rotation.read(plan)
+        found = self._look()
         self._compare_clocks(now)
+        if not self._settled():
+            found = self._look_again()
+        plan.changes.extend(found)
         self._connection.read()
         for role in self._roles:
             role.refuse_ignored()
             break  # one server, one kind of object: what holds for one holds for all
-        self.client.map(StaticRole.read, self._roles)
         for first, second in self._pairs:
             self._plan_turns(first, second)
         self._write_connection = self._connection.plan(plan)
@@ -126,6 +137,30 @@ class Handover:
             plan.add("password", self.names.login, "rotate", note=why)
         for role in self._roles:
             self._plan_role(plan, role)
+
+    def _look(self) -> Plan:
+        """Read both servers; what differs in PostgreSQL."""
+        found = Plan()
+        self._rotation.read(found)
+        self.client.map(StaticRole.read, self._roles)
+        return found
+
+    def _settled(self) -> bool:
+        """Whether all that the server rotates is in hand."""
+        return all(self._in_hand(role) for role in self._roles if role.current is not None)
+
+    def _look_again(self) -> Plan:
+        """Look until it is settled, or for so long that nothing is being rotated."""
+        found = Plan()
+        end = time.monotonic() + _UNDER_WAY
+
+        def over() -> bool:
+            nonlocal found
+            found = self._look()
+            return self._settled() or time.monotonic() >= end
+
+        wait_until(over, timeout=_UNDER_WAY, what="rotations to be over")
+        return found
 
     def _vault_clock(self) -> dt.datetime | None:
         answer = self.client.call("GET", "sys/health", authenticated=False, accept=range(400, 600))
@@ -220,12 +255,10 @@ class Handover:
             self.client.map(
                 StaticRole.rotate, [r for r in self._rotate_roles if (r in later) is turn]
             )
-        self._read_back()
+        wait_until(self._read_back, timeout=_AGREED, what="both servers to agree")
 
-    def _read_back(self) -> None:
-        left = Plan()
-        self._rotation.read(left)
-        self.client.map(StaticRole.read, self._roles)
+    def _read_back(self) -> bool:
+        left = self._look()
         strays = [str(role.wanted["username"]) for role in self._roles if not self._in_hand(role)]
         if not self._rotation.setting(self.names.login).intact:
             strays.insert(0, self.names.login)
@@ -234,6 +267,7 @@ class Handover:
             raise PostgresError(
                 f"after the hand-over, this is not as it should be: {names}", strays=strays
             )
+        return True
 
     @property
     def missing(self) -> list[str]:

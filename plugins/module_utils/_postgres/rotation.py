@@ -164,7 +164,7 @@ class Rotation:
 
         :raises PostgresError: for a managed login that does not exist or is a superuser.
         """
-        self._steps = []
+        self._steps, self._verifiers, self._notes = [], {}, {}
         names = self.names
         seen = _Seen()
         with self.connect("postgres") as session:
