@@ -39,16 +39,26 @@ class Server:
         login = self.ask("PUT", "auth/cert/login", {"name": "operator"})
         self._token = login["auth"]["client_token"]
 
-    def ask(self, method: str, path: str, body: Any = None, *, missing: bool = False) -> Any:
-        """One request; ``missing``: what it is about may not be there, or is switched off."""
+    def ask(
+        self, method: str, path: str, body: Any = None, *, missing: bool = False, token: str = ""
+    ) -> Any:
+        """One request.
+
+        :arg missing: What it is about may not be there, or is switched off.
+        :arg token: Accessor of the token that it is about, which may have ended: nothing is told.
+        """
         text = None if body is None else json.dumps(body)
         until = time.monotonic() + 20
         while True:
             self._link.request(method, f"/v1/{path}", text, {"X-Vault-Token": self._token})
             answer = self._link.getresponse()
             told = json.loads(answer.read() or "{}")
+            ending = token and answer.status in (400, 403)
+            if ending and token not in self.accessors():
+                return {}
             # A key-value engine that was just made.
-            if "will resume service shortly" not in str(told) or time.monotonic() > until:
+            shortly = "will resume service shortly" in str(told)
+            if not (ending or shortly) or time.monotonic() > until:
                 break
             time.sleep(0.05)
         if answer.status >= 300 and not (missing and answer.status in (404, 405)):
@@ -64,12 +74,15 @@ class Server:
             found.append((told["data"]["data"] or {"value": "deleted"})["value"])
         return found
 
+    def accessors(self) -> list[str]:
+        return list(self.ask("LIST", "auth/token/accessors")["data"]["keys"])
+
     def roots(self) -> list[str]:
         """Accessors of all root tokens."""
-        found = []
-        for accessor in self.ask("LIST", "auth/token/accessors")["data"]["keys"]:
-            about = self.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})
-            if "root" in about["data"]["policies"]:
+        path, found = "auth/token/lookup-accessor", []
+        for accessor in self.accessors():
+            about = self.ask("POST", path, {"accessor": accessor}, token=accessor)
+            if about and "root" in about["data"]["policies"]:
                 found.append(accessor)
         return found
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import lookup
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.secret_ids import SecretIds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
@@ -123,13 +124,7 @@ class Identities:
 
     def _owner(self, accessor: str) -> tuple[str, str]:
         """Whose a token is; nobody's, where it has ended since it was listed."""
-        reply = self.client.call(
-            "POST", "auth/token/lookup-accessor", body={"accessor": accessor}, accept=(400, 403)
-        )
-        words = "; ".join(str(text) for text in reply.body.get("errors") or [])
-        if reply.status != 200 and "invalid accessor" not in words:
-            raise PhoenixError(f"a token cannot be looked up by its accessor: {words.strip()}")
-        return accessor, str((reply.body.get("data") or {}).get("entity_id", ""))
+        return accessor, str(lookup(self.client.write, accessor).get("entity_id", ""))
 
     def _secret_ids(self, item: Identity) -> SecretIds:
         return SecretIds(self.client, f"auth/{item.method}/role/{item.name}")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import lookup
 
 __all__ = ["QuorumError", "generate_root", "revoke_forgotten"]
 
@@ -21,7 +23,6 @@ Ask = Callable[[str, str, "Mapping[str, Any] | None"], dict[str, Any]]
 # OpenBao wants a token with a right to the first; Vault, and OpenBao by a setting of its listener,
 # serves the second to anybody.
 _WAYS = ("sys/generate-root-token", "sys/generate-root")
-_ENDED = "invalid accessor"
 
 
 class QuorumError(PhoenixError):
@@ -76,16 +77,9 @@ def revoke_forgotten(ask: Ask) -> list[str]:
     for accessor in _data(ask("LIST", "auth/token/accessors", None)).get("keys") or []:
         if accessor == own:
             continue
-        body = {"accessor": accessor}
-        try:
-            about = _data(ask("POST", "auth/token/lookup-accessor", body))
-        except errors.VaultError as error:
-            # Of what root made, the end of its maker was the end as well.
-            if _ENDED not in str(error):
-                raise
-            continue
-        if about.get("policies") == ["root"]:
-            ask("POST", "auth/token/revoke-accessor", body)
+        # Of what root made, the end of its maker was the end as well.
+        if lookup(partial(ask, "POST"), accessor).get("policies") == ["root"]:
+            ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
             revoked.append(str(accessor))
     return revoked
 

@@ -18,7 +18,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.tamshai.phoenix.plugins.doc_fragments import vault as fragment
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import accessors, errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.answers import Reply
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options import connection_spec
@@ -449,10 +449,28 @@ class TestIdentity:
         result = run(vault_identity, token="t0ken", identities=self.CERT, state="cut_off")
         assert "the server left cert/vps1 as it was" in result["msg"]
 
-    def test_a_token_that_may_not_be_looked_up_is_no_token_of_nobody(self, known: Wire) -> None:
-        known.on("POST", "auth/token/lookup-accessor", errors.ForbiddenError("permission denied"))
+    @pytest.mark.parametrize("answer", [errors.ForbiddenError("permission denied"), {}])
+    def test_a_token_that_may_not_be_looked_up_is_no_token_of_nobody(
+        self, known: Wire, monkeypatch: pytest.MonkeyPatch, answer: Any
+    ) -> None:
+        monkeypatch.setattr(accessors, "_MOMENT", 0.3)
+        known.on("POST", "auth/token/lookup-accessor", answer)
         result = run(vault_identity, token="t0ken", identities=self.CERT, state="cut_off")
-        assert "permission denied" in result["msg"]
+        assert result["msg"].startswith("waited 0.3 s for the server to tell of a token")
+        assert ("permission denied" in result["msg"]) is bool(answer)
+        assert [c for c in known.writes() if "lookup" not in c[1]] == []
+
+    def test_a_token_that_is_ending_is_waited_for(self, known: Wire) -> None:
+        """A server says 'permission denied' of it until it is gone."""
+        ending = [errors.ForbiddenError("permission denied")] * 3
+        ended = errors.RefusedError("refused", messages=["1 error occurred:\n\t* invalid accessor"])
+        known.on("LIST", "auth/token/accessors", {"data": {"keys": ["a1"]}})
+        known.on("POST", "auth/token/lookup-accessor", *ending, ended)
+        result = run(
+            vault_identity, check=True, token="t0ken", identities=self.CERT, state="cut_off"
+        )
+        assert result["tokens_revoked"] == []
+        assert sum(c[1] == "auth/token/lookup-accessor" for c in known.calls) == 4
 
     @pytest.mark.parametrize(
         ("identity", "words"),

@@ -1,0 +1,43 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a server tells of a token by its accessor, which says whose it is and is not the token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
+
+__all__ = ["lookup"]
+
+_ENDED = "invalid accessor"
+_MOMENT = 10.0
+"""Seconds in which a token that is ending has ended, on a server whose disk is busy."""
+
+
+def lookup(
+    write: Callable[[str, Mapping[str, Any]], Mapping[str, Any]], accessor: str
+) -> dict[str, Any]:
+    """The token's data; empty where it has ended since it was listed.
+
+    Of one that is just ending a server says 'permission denied', as of a right that is missing.
+
+    :arg write: Sends a path and a body, and returns the answer's body.
+    :raises PhoenixError: if the server does not tell: then nothing is known of the token.
+    """
+
+    def told() -> tuple[dict[str, Any]] | None:
+        try:
+            data = write("auth/token/lookup-accessor", {"accessor": accessor}).get("data")
+        except errors.VaultError as error:
+            if _ENDED not in f"{error} {error.messages}":
+                raise
+            return ({},)
+        return (dict(data),) if data else None
+
+    what = "the server to tell of a token by its accessor"
+    return wait_until(told, timeout=_MOMENT, what=what)[0]
