@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / "build" / "collections"
@@ -45,6 +46,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("PHOENIX_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 _link_repository()
 _extend_namespace()

@@ -805,8 +805,10 @@ def live(old: DevServer, path: str, story: list[tuple[str, Any]]) -> None:
 
 @hypothesis.settings(
     max_examples=25,
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
 )
 @hypothesis.given(st.lists(events, max_size=9), st.lists(st.integers(0, 9), max_size=2))
 def test_any_life_is_retold_by_the_real_server(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from estate_strategies import default, valid
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.compose import document
@@ -20,7 +20,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.model impo
 IMAGES = dict.fromkeys(("app", "openbao", "postgres", "mcp-hr", "mcp-gateway"), "image:1")
 PRINCIPALS = ("host", "operator")
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60)
 
 
 def declared(estate: dict[str, Any]) -> set[tuple[str, str]]:

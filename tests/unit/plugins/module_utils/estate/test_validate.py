@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from estate_strategies import default, valid
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._estate.model import (
@@ -393,7 +393,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_anything_is_answered(inputs: Any) -> None:
     found = problems(inputs)
     assert found
@@ -410,7 +410,7 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_a_value_replaced_by_anything_never_crashes(data: st.DataObject) -> None:
     """And the model exists exactly where no problem is named."""
     estate = default()
@@ -438,6 +438,6 @@ def test_a_value_replaced_by_anything_never_crashes(data: st.DataObject) -> None
 
 
 @given(valid())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_a_sound_estate_has_no_problems(estate: dict[str, Any]) -> None:
     assert problems(estate) == []
