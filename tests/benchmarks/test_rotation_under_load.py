@@ -40,12 +40,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 from fixtures.agents import bao
 from fixtures.bao_dev import DevServer, dev_server
 from fixtures.modules import call
+from fixtures.ports import free_port
 from fixtures.postgres import REPO, Server, server
 from fixtures.reference_services import (
     Authority,
     ServiceProcess,
     eventually,
-    free_port,
     spiffe,
 )
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures import staff
 from fixtures.openbao import OpenBao, bao, running
-from fixtures.reference_services import free_port
+from fixtures.ports import free_port
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +19,10 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fixtures.ports import free_port
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import flow
@@ -38,11 +41,6 @@ from ansible_collections.tamshai.phoenix.plugins.modules import tls_reload
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LIFETIME = Lifetime.parse("90d", None)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Estate:

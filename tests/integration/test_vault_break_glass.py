@@ -46,12 +46,12 @@ def renew(server: OpenBao) -> dict[str, Any]:
         "allowed_uri_sans": ["spiffe://tamshai.internal/operator/admin"],
         "token_policies": ["operator"],
     }
-    at = server.arguments(auth_method="none", root_shares=server.shares)
+    at = server.arguments(auth_method="none", root_shares=server.shares, wait=30)
     return run_module(vault_config, **at, cert_roles=[role])
 
 
 def login(server: OpenBao) -> str:
-    given = server.arguments(auth_role="operator", not_ready="report")
+    given = server.arguments(auth_role="operator", not_ready="report", wait=30)
     return str(run_module(vault_login, **given)["state"])
 
 
@@ -59,9 +59,7 @@ def restart(server: OpenBao, old: str, new: str) -> None:
     config = server.folder / "server.hcl"
     config.write_text(config.read_text().replace(old, new))
     server.restart()
-    with server.client() as client:
-        for share in server.shares:
-            client.call("PUT", "sys/unseal", body={"key": share}, authenticated=False)
+    server.give_shares()
 
 
 def test_only_while_the_listener_says_so(server: OpenBao) -> None:

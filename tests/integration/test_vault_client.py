@@ -20,7 +20,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.openbao import OpenBao, Proxy, bao, reply, running, times
-from fixtures.reference_services import Authority, free_port
+from fixtures.ports import free_port
+from fixtures.reference_services import Authority
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import bootstrap, errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.bao_dev import DevServer, dev_server
 from fixtures.openbao import OpenBao, bao, run_module, running
-from fixtures.reference_services import Authority, eventually, free_port
+from fixtures.ports import free_port
+from fixtures.reference_services import Authority, eventually
 
 from ansible_collections.tamshai.phoenix.plugins.filter.vault_seal_config import vault_seal_config
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.seals import KINDS
