@@ -377,7 +377,7 @@ def test_reissue_is_limited_audible_and_comes_back_by_itself(world: World) -> No
     world.bootstrap()
     path = world.agent("alpha").secret_id_path
     with world.vault.client() as client:
-        limit = {"path": path, "rate": 3, "interval": "4s"}
+        limit = {"path": path, "rate": 3, "interval": "15s"}
         client.write("sys/quotas/rate-limit/secret-id-alpha", limit)
         login = {"name": "host"}
         auth = client.call("POST", "auth/cert/login", body=login, authenticated=False).body["auth"]
@@ -394,13 +394,13 @@ def test_reissue_is_limited_audible_and_comes_back_by_itself(world: World) -> No
         for service in ("alpha", "beta"):
             world.supervisor.kill(world.unit(service))
         eventually(lambda: world.well("beta"), "the other service")
-        eventually(lambda: world.state("alpha")["accessor"] != first, "the next interval", 20)
+        eventually(lambda: world.state("alpha")["accessor"] != first, "the next interval", 45)
         eventually(
-            lambda: world.unit("alpha").state == ("active", "running"), "recovery by itself", 20
+            lambda: world.unit("alpha").state == ("active", "running"), "recovery by itself", 45
         )
         alarms = re.findall(r"event=reissue-rate-limited reason=.*", world.supervisor.journal)
         # One for each try, of three seconds here.
-        assert 1 <= len(alarms) <= 4, alarms
+        assert 1 <= len(alarms) <= 8, alarms
         assert "rate limit quota exceeded" in alarms[0]
     finally:
         with world.vault.client() as client:
@@ -467,7 +467,7 @@ def test_changed_configuration_takes_effect(world: World) -> None:
 def test_missing_secret_is_named(world: World) -> None:
     world.put("alpha", CANARY="canary-alpha-1")
     zero = world.zero(timeout=4)
-    with pytest.raises(PhoenixError, match="alpha: it has rendered no secrets"):
+    with pytest.raises(PhoenixError, match=r"alpha: [^,]*it has rendered no secrets"):
         zero.act()
     assert not Path(world.agent("alpha").secrets_file).exists()
     world.put("alpha", API_KEY="here", CANARY="canary-alpha-1")
