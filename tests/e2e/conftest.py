@@ -9,9 +9,11 @@ E2E_IMAGES=0  take the images as they are, without building what has changed
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import Custody
@@ -71,11 +74,15 @@ print(json.dumps([status, answer]))
 
 @dataclass
 class Play:
-    """A run of a playbook."""
+    """A run of a playbook.
+
+    :arg cpu: Seconds that control node and drill host have computed for it.
+    """
 
     rc: int
     output: str
     seconds: float
+    cpu: float
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -124,7 +131,7 @@ class Estate:
         self._number += 1
         report = self.folder / f"run{self._number}" / "phases.json"
         command = self.command(playbook, report, *arguments)
-        begun = time.monotonic()
+        begun, computed = time.monotonic(), computing()
         done = subprocess.run(
             command,
             cwd=ROOT,
@@ -133,14 +140,14 @@ class Estate:
             text=True,
             check=False,
         )
-        seconds = time.monotonic() - begun
+        seconds, cpu = time.monotonic() - begun, computing() - computed
         output = done.stdout + done.stderr
         (self.folder / f"run{self._number}.log").write_text(
             f"$ {shlex.join(command)}\n{output}\n-- {done.returncode} after {seconds:.1f} s\n"
         )
         found = sorted(report.parent.glob("phases*.json")) if report.parent.exists() else []
         document = json.loads(found[0].read_text()) if found else {}
-        return Play(done.returncode, output, seconds, document)
+        return Play(done.returncode, output, seconds, cpu, document)
 
     def phoenix(self, *arguments: str) -> Play:
         """A rebuild, or the phases of one; it has to succeed."""
@@ -315,6 +322,15 @@ def drill(state: str, *skip: str) -> None:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+
+
+def computing() -> float:
+    """Seconds that processes which this one has waited for, and the drill host, have computed."""
+    mine = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with contextlib.closing(docker.from_env()) as engine:
+        host = engine.api.stats(NAME, stream=False, one_shot=True)
+    theirs = host["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
+    return mine.ru_utime + mine.ru_stime + float(theirs)
 
 
 def running() -> bool:

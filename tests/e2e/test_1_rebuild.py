@@ -18,9 +18,9 @@ from .conftest import ROOT
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
-# Of the first run's time, and in seconds for one with images at hand. A second run is to take a
-# fifth, and does on two idle cores (9 of 46 s). Here others compute beside it, by turns with one
-# run and the other, so this bound only catches a role that does its work twice.
+# Of what the first run computes, and in seconds for one with images at hand. A second is to take
+# a fifth of its time, which tests/benchmarks measures on an idle machine (9 of 49 s): it then
+# computes for 10 seconds, the first for 46. This bound catches a role that does its work twice.
 SECOND_RUN = 0.4
 REBUILD = 180
 REUSED = os.environ.get("E2E_REUSE") == "1"
@@ -95,14 +95,14 @@ def test_an_ansible_as_old_as_is_declared_changes_nothing_either(
 def test_both_runs_are_quick_enough(estate: Any) -> None:
     if estate.first is None:
         pytest.skip("this run saw no rebuild")
-    first, again = estate.first.seconds, [estate.second.seconds]
-    # Other tests compute beside it: what they have disturbed is measured again.
-    while again[-1] > SECOND_RUN * first and len(again) < 3:
-        again.append(estate.phoenix().seconds)
-    figures = {"first": round(first, 1), "again": [round(seconds, 1) for seconds in again]}
+    figures = {
+        name: {"seconds": round(run.seconds, 1), "of computing": round(run.cpu, 1)}
+        for name, run in (("first", estate.first), ("second", estate.second))
+    }
     print(json.dumps(figures))
-    assert first <= REBUILD, figures
-    assert again[-1] <= SECOND_RUN * first, figures
+    assert estate.first.seconds <= REBUILD, figures
+    # Other tests compute beside it: how long it took says more about them.
+    assert estate.second.cpu <= SECOND_RUN * estate.first.cpu, figures
 
 
 def test_the_report_keeps_the_time_of_the_rebuild(estate: Any) -> None:

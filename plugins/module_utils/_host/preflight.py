@@ -42,8 +42,13 @@ _EXAMPLE = re.compile(r"(?:[^/]+\.)?example\.(?:com|org|net)(?::\d+)?/")
 
 # The phases in their order, each with the fact of a host that has been through it, if one shows it.
 _PHASES = {
-    "host": "docker", "images": "", "trust": "authority", "vault": "", "data": "",
-    "services": "", "verify": "",
+    "host": "docker",
+    "images": "",
+    "trust": "authority",
+    "vault": "",
+    "data": "",
+    "services": "",
+    "verify": "",
 }
 
 Problems = Iterator[str]
