@@ -15,6 +15,8 @@ short_description: Give services' agents their first credential, and prove that 
 description:
   - Looks at all agents of the host at once. An agent is well if its unit runs, with the
     configuration of now, and has rendered every declared secret with the right owner and mode.
+  - One that has just started, and has not shown yet that Vault let it in, is looked at again a
+    moment later. No other is waited for.
   - For each that is not, has Vault issue a SecretID that is wrapped, for one use and for minutes,
     puts the wrapping token where the agent looks for it, starts the agent and waits for its
     secrets.

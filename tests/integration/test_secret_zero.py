@@ -451,6 +451,30 @@ def test_credential_of_an_interrupted_run_is_destroyed(world: World) -> None:
     assert not world.zero().plan.changed
 
 
+def test_agents_whose_login_is_refused_are_named_and_have_nothing_left_to_use(
+    world: World,
+) -> None:
+    """A refused login spends its SecretID too, and what the agent rendered before is right."""
+    world.bootstrap()
+    with world.vault.client() as client:
+        mount = client.read("sys/auth")["approle/"]["accessor"]
+        role = next(r for r in world.model["approles"] if r["name"] == "alpha")
+        alias = {"alias_name": role["role_id"], "alias_mount_accessor": mount}
+        entity = client.write("identity/lookup/entity", alias)["data"]["id"]
+        client.write(f"identity/entity/id/{entity}", {"disabled": True})
+    world.supervisor.kill(world.unit("alpha"))
+    zero = world.zero(timeout=4)
+    assert [(c.action, c.name) for c in zero.plan if c.kind == "agent"] == [("bootstrap", "alpha")]
+    with pytest.raises(PhoenixError, match="agents of alpha: alpha: "):
+        zero.act()
+    assert world.unit("beta").starts == 1
+    with world.vault.client() as client:
+        client.write(f"identity/entity/id/{entity}", {"disabled": False})
+    world.bootstrap()
+    assert world.well("alpha")
+    assert not world.zero().plan.changed
+
+
 def test_changed_configuration_takes_effect(world: World) -> None:
     world.bootstrap()
     starts = world.unit("alpha").starts

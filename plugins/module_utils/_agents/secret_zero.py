@@ -34,6 +34,8 @@ __all__ = ["Agent", "Journal", "Run", "SecretZero", "Server"]
 Run = Callable[[Sequence[str], float], tuple[int, str]]
 Journal = Callable[[int, str], None]
 
+# An agent ends with a refused login, and that long after its start it has ended.
+_MOMENT = 3.0
 _PROPERTIES = (
     "LoadState",
     "ActiveState",
@@ -104,6 +106,8 @@ class Finding:
     reasons: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     """Accessors of SecretIDs that nobody will use any more."""
+    fresh: bool = False
+    """Whether it has just started, and a moment later may turn out to be well."""
 
 
 class SecretZero:
@@ -147,23 +151,26 @@ class SecretZero:
     # -- read and plan ------------------------------------------------------------------------
 
     def read(self) -> Plan:
-        """Find out which agents need a credential. Changes nothing."""
-        units = self._units()
-        found: list[Finding] = self.server.map(
-            lambda agent: self._examine(agent, units[agent.unit]), self.agents
-        )
+        """Find out which agents need a credential. Changes nothing.
+
+        Waits a moment where an agent has just started, and only there.
+        """
+        end = self.monotonic() + _MOMENT
+        found = self._look()
+        if any(finding.fresh for finding in found):
+            found = wait_until(
+                lambda: self._look(patient=self.monotonic() < end),
+                timeout=2 * _MOMENT,
+                what="the agents that have just started",
+                max_interval=0.5,
+            )
         for agent, finding in zip(self.agents, found, strict=True):
             if finding.reasons:
                 self._lacking.append(agent)
                 self.plan.add("agent", agent.service, "bootstrap", note="; ".join(finding.reasons))
             for accessor in finding.strays:
                 self._strays.append((agent, accessor))
-                self.plan.add(
-                    "secret_id",
-                    f"{agent.approle} {accessor}",
-                    "destroy",
-                    note="never delivered to an agent",
-                )
+                self._plan_destroy(agent, accessor)
         self._retired = self._undeclared()
         for service in self._retired:
             self.plan.add("agent", service, "retire", note="the service is no longer declared")
@@ -186,16 +193,55 @@ class SecretZero:
             unit.removeprefix(before).removesuffix(after) for unit in units if unit not in declared
         )
 
-    def _examine(self, agent: Agent, unit: Mapping[str, str]) -> Finding:
+    def _plan_destroy(self, agent: Agent, accessor: str) -> None:
+        name = f"{agent.approle} {accessor}"
+        self.plan.add("secret_id", name, "destroy", note="never delivered to an agent")
+
+    def _look(self, *, patient: bool = False) -> list[Finding]:
+        """What is wrong with each agent.
+
+        :arg patient: Answer nothing as long as an agent has only just started.
+        """
+        # In this order: which of these SecretIDs is for the process of now, its state file says.
+        alive = self._alive(self.agents)
+        units = self._units()
+        found = [
+            self._examine(agent, units[agent.unit], accessors)
+            for agent, accessors in zip(self.agents, alive, strict=True)
+        ]
+        return [] if patient and any(finding.fresh for finding in found) else found
+
+    def _alive(self, agents: Sequence[Agent]) -> list[list[str]]:
+        """For each agent, the accessors of SecretIDs that can be used."""
+        return self.server.map(lambda agent: self.server.keys(agent.secret_id_path), agents)
+
+    def _examine(self, agent: Agent, unit: Mapping[str, str], alive: list[str]) -> Finding:
         reasons = [*self._unit_problems(agent, unit), *_secrets_problems(agent)]
-        return Finding(reasons, self.server.keys(agent.secret_id_path))
+        if reasons:
+            return Finding(reasons, alive)
+        if _state(agent).get("accessor") in alive or self._unproven(agent, unit):
+            reasons.append("it has not logged in yet")
+        return Finding(reasons, alive, fresh=bool(reasons) and self._age(unit) < _MOMENT)
+
+    def _age(self, unit: Mapping[str, str]) -> float:
+        """Since how many seconds the unit is active."""
+        return self.monotonic() - int(unit["ActiveEnterTimestampMonotonic"] or 0) / 1e6
+
+    def _unproven(self, agent: Agent, unit: Mapping[str, str]) -> bool:
+        """Whether nothing tells yet that Vault has let the process of now in.
+
+        What it has rendered tells. But a file whose content is still right is not written anew, and
+        a login that is refused spends the SecretID as well: then it is that the process stays.
+        """
+        age = self._age(unit)
+        return age < _MOMENT and time.time() - Path(agent.secrets_file).stat().st_mtime > age
 
     def _unit_problems(self, agent: Agent, unit: Mapping[str, str]) -> list[str]:
         if unit["LoadState"] != "loaded":
             return [f"unit {agent.unit} is {unit['LoadState'] or 'not known'}"]
         if (unit["ActiveState"], unit["SubState"]) != ("active", "running"):
             return [f"unit {agent.unit} is {unit['ActiveState']} ({unit['SubState']})"]
-        age = self.monotonic() - int(unit["ActiveEnterTimestampMonotonic"] or 0) / 1e6
+        age = self._age(unit)
         if not Path(agent.config).exists():
             return ["it has no configuration"]
         for path in (agent.config, unit["FragmentPath"], *unit["DropInPaths"].split()):
@@ -234,7 +280,7 @@ class SecretZero:
         if not self._lacking:
             return
         units = [agent.unit for agent in self._lacking]
-        # Stopped first, so that no pre-step of an automatic restart brings a wrap of its own.
+        # Stopped first, so that no pre-step of an automatic restart brings a wrap of its own later.
         self._systemctl("stop", *units)
         issued: list[dict[str, Any]] = self.server.map(self._issue, self._lacking)
         self._systemctl("reset-failed", *units, tolerate=True)
@@ -246,6 +292,7 @@ class SecretZero:
             what=f"the agents of {', '.join(agent.service for agent in self._lacking)}",
             max_interval=0.5,
         )
+        self._sweep()
         self.proofs = self.server.map(lambda pair: self._prove(*pair), list(pending.items()))
         alive = [p["service"] for p in self.proofs if not (p["accessor_gone"] and p["refused"])]
         if alive:
@@ -254,6 +301,15 @@ class SecretZero:
                 hint="Destroy it by its accessor, and look into Vault's audit log.",
                 proofs=self.proofs,
             )
+
+    def _sweep(self) -> None:
+        """Destroy what the pre-step of an automatic restart had issued before it was stopped."""
+        for agent, accessors in zip(self._lacking, self._alive(self._lacking), strict=True):
+            for accessor in accessors:
+                # The agent may have been restarted meanwhile, with a credential of its own.
+                if accessor != _state(agent).get("accessor"):
+                    self._plan_destroy(agent, accessor)
+                    self._destroy(agent, accessor)
 
     def _retire(self, service: str) -> None:
         """Stop an agent for good and erase what it had fetched."""
@@ -336,13 +392,13 @@ class SecretZero:
         missing = []
         for agent, issue in pending.items():
             problems = self._unit_problems(agent, units[agent.unit])
-            # A file whose content is still right is not written anew: that it is there proves the
-            # login of now only together with the credential's end.
             if Path(agent.wrap_file).exists():
                 problems.append("it has not fetched its SecretID yet")
             elif not self._accessor_gone(agent, str(issue["accessor"])):
                 problems.append("it has not logged in yet")
             problems += _secrets_problems(agent)
+            if not problems and self._unproven(agent, units[agent.unit]):
+                problems.append("Vault may yet have refused its login")
             if problems:
                 missing.append(f"{agent.service}: {'; '.join(problems)}")
         if missing:

@@ -102,6 +102,8 @@ class Runtime:
             )
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hangup)
+        # The first process of a container ignores a signal that comes before.
+        self._reload_certificate()
         preparing = asyncio.create_task(self._prepare(server))
         await server.serve()
         preparing.cancel()
@@ -116,9 +118,12 @@ class Runtime:
         said = ""
         while True:
             try:
-                self.service.secrets.load()
-                self.formatter.protect(self.service.secrets.values())
-                await self.service.start()
+                # What a hangup announces from here on is read after it.
+                async with self._reloading:
+                    self.service.secrets.load()
+                    self.formatter.protect(self.service.secrets.values())
+                    await self.service.start()
+                    self.ready = True
                 break
             except SecretsError as error:
                 self.problem = str(error)
@@ -130,7 +135,6 @@ class Runtime:
                 server.should_exit = True
                 return False
             await asyncio.sleep(POLL)
-        self.ready = True
         logs.event(
             logger,
             logging.INFO,
@@ -154,13 +158,7 @@ class Runtime:
     async def _reload(self) -> None:
         """Certificates and secrets anew; of what cannot be used the old stays, with a log line."""
         async with self._reloading:
-            try:
-                self.tls.reload()
-                shown = fingerprint(self.settings.server_tls.cert)
-                logs.event(logger, logging.INFO, "certificate reloaded", certificate=shown)
-            except (TlsError, OSError, ValueError) as error:
-                reason = str(error)
-                logs.event(logger, logging.ERROR, "certificate kept, not reloaded", reason=reason)
+            self._reload_certificate()
             if not self.ready:
                 return  # the waiting loop reads the secrets by itself
             try:
@@ -170,6 +168,15 @@ class Runtime:
                 logs.event(logger, logging.INFO, "secrets reloaded")
             except (SecretsError, TlsError) as error:
                 logs.event(logger, logging.ERROR, "secrets kept, not reloaded", reason=str(error))
+
+    def _reload_certificate(self) -> None:
+        try:
+            self.tls.reload()
+            shown = fingerprint(self.settings.server_tls.cert)
+            logs.event(logger, logging.INFO, "certificate reloaded", certificate=shown)
+        except (TlsError, OSError, ValueError) as error:
+            reason = str(error)
+            logs.event(logger, logging.ERROR, "certificate kept, not reloaded", reason=reason)
 
 
 def _await_tls(settings: Settings) -> ServerTls:

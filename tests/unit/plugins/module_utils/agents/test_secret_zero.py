@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._agents import (
+    secret_zero as implementation,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._agents.secret_zero import (
     Agent,
     SecretZero,
@@ -54,7 +57,11 @@ class FakeServer:
         if path.endswith("-accessor/destroy"):
             if self.destroy_error:
                 raise self.destroy_error
-            self.destroyed.append((data or {})["secret_id_accessor"])
+            accessor = (data or {})["secret_id_accessor"]
+            self.destroyed.append(accessor)
+            for alive in self.accessors.values():
+                if accessor in alive:
+                    alive.remove(accessor)
             return {}
         assert not repeatable, "a SecretID must not be asked for twice"
         self.issued += 1
@@ -113,6 +120,9 @@ class Host:
         self.works = True
         self.others: list[str] = []
         self.spends = True
+        self.later: list[Callable[[], Any]] = []
+        """What happens after one look at the unit each."""
+        self.at_stop: Callable[[], Any] = lambda: None
 
     def render(self, values: dict[str, str] | None = None, mode: int = 0o400) -> None:
         path = self.folder / "secrets.json"
@@ -124,9 +134,27 @@ class Host:
         self.active, self.sub, self.entered = "active", "running", time.monotonic() - 60
         self.render()
 
+    @property
+    def looks(self) -> int:
+        return [command[0] for command in self.commands].count("show")
+
+    def just_started(self, accessor: str = "") -> None:
+        """An agent that has right secrets from before, and a SecretID of the host's."""
+        self.well()
+        path = self.folder / "secrets.json"
+        os.utime(path, (time.time() - 60, time.time() - 60))
+        self.entered = time.monotonic()
+        if accessor:
+            self.server.accessors[self.agent.secret_id_path] = [accessor]
+            Path(self.agent.state_file).write_text(json.dumps({"accessor": accessor}))
+
     def run(self, command: Sequence[str], _timeout: float) -> tuple[int, str]:
         self.commands.append(list(command[1:]))
+        if command[1] == "stop":
+            self.at_stop()
         if command[1] == "show":
+            if self.looks > 1 and self.later:
+                self.later.pop(0)()
             return 0, (
                 f"LoadState={self.load}\nActiveState={self.active}\nSubState={self.sub}\n"
                 f"ActiveEnterTimestampMonotonic={int(self.entered * 1e6)}\n"
@@ -136,7 +164,7 @@ class Host:
             return 0, "\n".join(f"{unit} loaded active running x" for unit in self.others)
         if command[1] == "start" and self.works:
             self.well()
-            self.entered = time.monotonic()
+            self.entered = time.monotonic() - 0.1
             if self.spends:
                 self.server.wraps.clear()
                 self.server.accessors.clear()
@@ -299,6 +327,7 @@ def test_strays_are_destroyed_and_one_that_is_gone_meanwhile_is_fine(host: Host)
     zero.read()
     zero.act()
     assert host.server.destroyed == ["stray"]
+    host.server.accessors[host.agent.secret_id_path] = ["stray"]
     host.server.destroy_error = errors.ServerFailureError("500")
     zero = host.zero()
     zero.read()
@@ -306,6 +335,110 @@ def test_strays_are_destroyed_and_one_that_is_gone_meanwhile_is_fine(host: Host)
         zero.act()
     host.server.accessors.clear()
     zero.act()
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr(implementation, "_MOMENT", 0.5)
+    return 0.5
+
+
+@pytest.mark.usefixtures("moment")
+def test_agent_that_is_logging_in_is_given_the_moment_for_it(host: Host) -> None:
+    host.just_started("on-its-way")
+    host.later.append(host.server.accessors.clear)
+    zero = host.zero()
+    assert not zero.read().changed
+    zero.act()
+    assert (host.server.issued, host.server.destroyed) == (0, [])
+
+
+@pytest.mark.usefixtures("moment")
+def test_agent_whose_login_is_refused_is_not_taken_for_one_that_is_well(host: Host) -> None:
+    """Its unit is active for a moment, its SecretID is spent, and its old secrets are right."""
+    host.just_started()
+    host.later.append(lambda: (setattr(host, "active", "activating"), host.server.wraps.clear()))
+    zero = host.zero()
+    assert [(c.action, c.note) for c in zero.read()] == [
+        ("bootstrap", "unit tamshai-agent@hr.service is activating (running)")
+    ]
+
+
+def test_agent_that_has_only_just_rendered_is_not_waited_for(host: Host) -> None:
+    host.well()
+    host.entered = time.monotonic() - 0.1
+    assert not host.zero().read().changed
+    assert host.looks == 1
+
+
+@pytest.mark.usefixtures("moment")
+def test_agent_that_does_not_log_in_gets_another_credential(host: Host) -> None:
+    host.just_started("hangs")
+    zero = host.zero()
+    assert [(c.action, c.note) for c in zero.read()] == [
+        ("bootstrap", "it has not logged in yet"),
+        ("destroy", "never delivered to an agent"),
+    ]
+    zero.act()
+    assert host.server.destroyed == ["hangs"]
+    assert zero.proofs[0]["accessor_gone"]
+
+
+def test_what_was_issued_just_before_the_stop_is_destroyed(host: Host) -> None:
+    host.spends = False
+    path = host.agent.secret_id_path
+    host.at_stop = lambda: host.server.accessors.setdefault(path, []).append("of-the-pre-step")
+
+    def log_in() -> None:
+        host.server.accessors[path].remove("accessor-1")
+        host.server.wraps.clear()
+
+    host.later.append(log_in)
+    zero = host.zero()
+    zero.read()
+    zero.act()
+    assert host.server.destroyed == ["of-the-pre-step"]
+    assert ("destroy", "hr of-the-pre-step") in [(c.action, c.name) for c in zero.plan]
+    assert host.server.keys(path) == []
+
+
+def test_credential_of_an_agent_that_was_restarted_meanwhile_is_left_to_it(host: Host) -> None:
+    path = host.agent.secret_id_path
+    zero = host.zero()
+    zero.read()
+    proven = zero._settled
+
+    def settled(pending: Any) -> bool:
+        done = proven(pending)
+        host.server.accessors[path] = ["its-own"]
+        Path(host.agent.state_file).write_text(json.dumps({"accessor": "its-own"}))
+        return done
+
+    zero._settled = settled  # type: ignore[method-assign]
+    zero.act()
+    assert host.server.destroyed == []
+    assert zero.proofs[0]["replaced_by"] == "its-own"
+
+
+@pytest.mark.usefixtures("moment")
+def test_refused_login_is_not_taken_for_a_bootstrap(host: Host) -> None:
+    """Its SecretID is spent as well, and the secrets of before are right."""
+    host.just_started()
+    host.active = "failed"
+    zero = host.zero(timeout=1)
+    zero.read()
+    started = host.run
+
+    def run(command: Sequence[str], timeout: float) -> tuple[int, str]:
+        result = started(command, timeout)
+        if command[1] == "start":
+            host.just_started()
+            host.later = [lambda: None, lambda: setattr(host, "active", "activating")]
+        return result
+
+    zero.run = run
+    with pytest.raises(PhoenixError, match=r"agents of hr: hr: unit .* is activating"):
+        zero.act()
 
 
 def test_agent_of_a_service_that_is_gone_is_retired(host: Host) -> None:
