@@ -110,8 +110,10 @@ def _just_aside(path: Path) -> list[Path]:
     return [*clear, *([engine] if engine.exists() else [])]
 
 
-def wait_for_path(path: Path, text: bytes, *, timeout: float = 3) -> bool:
+def wait_for_path(path: Path, text: bytes, *, timeout: float = 15) -> bool:
     """Whether a text turns up near the end of a log, which is written a moment after the answer.
+
+    That moment is as long as a busy disk makes it.
 
     Were the log put aside in that moment, it is at the end of what was put aside.
     """

@@ -16,12 +16,14 @@ import urllib.parse
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 __all__ = ["Container", "Engine", "UnixConnection"]
 
 Json = Any
 
 _FRAME = 8  # bytes in front of each part of a log
+_GOING = 10.0  # seconds in which what is being removed disappears from the lists, too
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -127,7 +129,16 @@ class Engine:
 
         :raises PhoenixError: where the engine does not answer, or answers an error.
         """
+        found = self._find(path, query)
+        if found is None:
+            raise PhoenixError(f"the Docker engine has no {path}")
+        return found
+
+    def _find(self, path: str, query: dict[str, str]) -> Json:
+        """The same, ``None`` for what is not there."""
         status, body = self._request("GET", path, query)
+        if status == http.HTTPStatus.NOT_FOUND:
+            return None
         if status != http.HTTPStatus.OK:
             raise PhoenixError(f"the Docker engine answered {status} to GET {path}")
         return json.loads(body)
@@ -151,11 +162,32 @@ class Engine:
 
     def containers(self) -> list[Container]:
         """Every container, stopped ones included."""
-        listed = self.get("/containers/json", all="true")
-        return [Container(self.get(f"/containers/{item['Id']}/json")) for item in listed]
+        return [Container(found) for found in self._each("containers", all="true")]
 
     def images(self) -> list[dict[str, Json]]:
-        return [self.get(f"/images/{item['Id']}/json") for item in self.get("/images/json")]
+        return self._each("images")
+
+    def _each(self, kind: str, **query: str) -> list[dict[str, Json]]:
+        """All of a kind, as the engine inspects them.
+
+        One may be removed before its turn comes, such as that of a `docker run --rm`. It counts as
+        gone only once it is listed no longer: what is there and is not shown is not known.
+
+        :raises PhoenixError: for such a one, too.
+        """
+
+        def listed() -> list[str]:
+            return [str(item["Id"]) for item in self.get(f"/{kind}/json", **query)]
+
+        shown = {name: self._find(f"/{kind}/{name}/json", {}) for name in listed()}
+        gone = {name for name, found in shown.items() if found is None}
+        if gone:
+            wait_until(
+                lambda: gone.isdisjoint(listed()),
+                timeout=_GOING,
+                what=f"{kind} that the engine lists and does not show to be gone",
+            )
+        return [found for found in shown.values() if found is not None]
 
     def log(self, container: str, *, since: float) -> str:
         """What a container has written to standard output and error since a time."""

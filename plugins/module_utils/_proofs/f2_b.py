@@ -35,7 +35,7 @@ _BY_ROOT = b'"policies":["root"]'
 _SHOWN = 10
 
 
-@proof("F2.b", bound=60)
+@proof("F2.b")
 def no_quorum_beside_the_root_token(site: Site) -> Record:
     """Ask the server for its root tokens, and every store for shares and for what may be one."""
     record = Record()

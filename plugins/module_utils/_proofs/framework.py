@@ -162,9 +162,13 @@ _REGISTER: dict[str, Proof] = {}
 
 
 def proof(
-    proof_id: str, *, bound: float = 30
+    proof_id: str, *, bound: float = 90
 ) -> Callable[[Callable[[Any], Record]], Callable[[Any], Record]]:
-    """Register a function as the proof of an id of the catalogue."""
+    """Register a function as the proof of an id of the catalogue.
+
+    :arg bound: Seconds. One that waits for what another one makes (:class:`Once`) has to have the
+        time that takes, on a host whose disk is busy: dozens of writes of the Vault, one by one.
+    """
     title_of(proof_id)
 
     def register(function: Callable[[Any], Record]) -> Callable[[Any], Record]:

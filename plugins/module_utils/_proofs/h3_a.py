@@ -44,7 +44,7 @@ _VERIFYING_DATABASE = ("SSL", "SSL_REJECT_UNAUTHORIZED")
 Trial = tuple[str, Callable[[], Hop], str]
 
 
-@proof("H3.a", bound=60)
+@proof("H3.a")
 def every_hop(site: Site) -> Record:
     """Go through every pair of a principal and a service, and to every door as a stranger."""
     record = Record()

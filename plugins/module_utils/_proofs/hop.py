@@ -141,9 +141,13 @@ def attempt(
     context: ssl.SSLContext,
     *,
     talk: Callable[[ssl.SSLSocket, Target], Hop] | None = None,
-    timeout: float = 5,
+    timeout: float = 15,
 ) -> Hop:
-    """Shake hands with a service, verifying its name, and speak to it."""
+    """Shake hands with a service, verifying its name, and speak to it.
+
+    :arg timeout: Seconds for each answer. A service may log in to its database before it says how
+        it is, for which it has five itself.
+    """
     try:
         plain = socket.create_connection((target.address, target.port), timeout=timeout)
     except OSError as error:

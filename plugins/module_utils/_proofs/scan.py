@@ -16,7 +16,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import mmap
 import os
 import re
 import secrets
@@ -26,12 +25,14 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.tls import in_memory
 
 __all__ = [
     "EVERY_JOURNAL",
+    "Elsewhere",
     "Find",
     "Mount",
     "Needle",
@@ -53,6 +54,7 @@ _PACKED = ".gz"  # what rotating a log leaves
 # What is not packed in spite of its name is read as it is.
 _UNPACK = ("gzip", "-dcqf", "--")
 _MINIMUM = 8  # shorter values stand in files by chance
+_PIECE = 8 * 1024 * 1024
 
 # What is not on a disk: made by the kernel, or a view of something that is scanned where it is.
 _NOT_STORED = frozenset(
@@ -157,7 +159,7 @@ def _in_json(text: str) -> set[str]:
     return {json.dumps(text)[1:-1], utf8, go}
 
 
-def labels_in(data: bytes | mmap.mmap, needles: Iterable[Needle]) -> set[str]:
+def labels_in(data: bytes, needles: Iterable[Needle]) -> set[str]:
     """Which needles are in some bytes."""
     return {
         needle.label
@@ -177,14 +179,45 @@ def mounts(table: str = "/proc/self/mountinfo") -> list[Mount]:
     return list(found.values())
 
 
-def memory_elsewhere(known: Iterable[Mount], *, proc: str = "/proc") -> dict[int, list[str]]:
+@dataclass(frozen=True)
+class Elsewhere:
+    """Memory file systems that this process does not see, through one that does.
+
+    :arg folder: That process, in ``/proc``.
+    :arg space: Its mount namespace.
+    """
+
+    folder: Path
+    space: str
+    mounts: tuple[Mount, ...]
+
+    @property
+    def pid(self) -> int:
+        return int(self.folder.name)
+
+    @property
+    def roots(self) -> list[str]:
+        return [f"{self.folder}/root{mount.point}" for mount in self.mounts]
+
+    @property
+    def devices(self) -> set[str]:
+        return {mount.device for mount in self.mounts}
+
+    def open(self) -> bool:
+        """Whether one still sees them so: the process has not ended."""
+        try:
+            return str((self.folder / "ns" / "mnt").readlink()) == self.space
+        except OSError:
+            return False
+
+
+def memory_elsewhere(known: Iterable[Mount], *, proc: str = "/proc") -> list[Elsewhere]:
     """Memory file systems that this process does not see, such as those of containers.
 
     :arg known: What it does see.
-    :return: Paths to their roots, by a process that does.
     """
     seen = {mount.device for mount in known}
-    found: dict[int, list[str]] = {}
+    found: list[Elsewhere] = []
     spaces: set[str] = set()
     for folder in Path(proc).iterdir():
         try:
@@ -198,7 +231,7 @@ def memory_elsewhere(known: Iterable[Mount], *, proc: str = "/proc") -> dict[int
         new = [mount for mount in table if mount.volatile and mount.device not in seen]
         seen |= {mount.device for mount in new}
         if new:
-            found[int(folder.name)] = [f"{folder}/root{mount.point}" for mount in new]
+            found.append(Elsewhere(folder, space, tuple(new)))
     return found
 
 
@@ -254,12 +287,25 @@ def _needles_of(path: str, needles: Iterable[Needle]) -> list[Needle]:
     else:
         try:
             with Path(path).open("rb") as stream:
-                content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError):  # gone or empty by now
+                labels = _labels_of(stream, needles)
+        except OSError:  # gone by now
             return []
-        with content:
-            labels = labels_in(content, needles)
     return [n for n in needles if n.label in labels and not path.startswith(n.homes or ("\0",))]
+
+
+def _labels_of(stream: BinaryIO, needles: Iterable[Needle]) -> set[str]:
+    """Which needles are in a file of any size.
+
+    Not mapped into memory: a file that is cut short meanwhile would end the process by SIGBUS.
+    """
+    longest = max(len(pattern) for needle in needles for pattern in needle.patterns)
+    labels: set[str] = set()
+    end = b""
+    while piece := stream.read(_PIECE):
+        piece = end + piece
+        labels |= labels_in(piece, needles)
+        end = piece[1 - longest :]  # one may begin here that goes on in the next piece
+    return labels
 
 
 def _split(output: bytes) -> list[str]:

@@ -26,7 +26,8 @@ __all__ = ["Token", "alive"]
 
 _ENDED = "invalid accessor"
 # Of a token that is just ending the server says 'permission denied', as of a right that is missing.
-_MOMENT = 2.0
+# It ends by several writes, each of which waits for a disk that may be busy.
+_MOMENT = 10.0
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,21 @@ def alive(site: Site) -> list[Token]:
 
     :raises PhoenixError: where the operator may not see them: then nothing is known.
     """
+    vault, operator = site.vault(), site.operator_token()
     try:
-        accessors = site.vault().listing("auth/token/accessors", site.operator_token())
+        accessors = vault.listing("auth/token/accessors", operator)
     except PhoenixError as error:
         raise PhoenixError(
             f"who is logged in cannot be seen: {error.message}; vault_operator.yml gives the "
             "operator the rights of this release"
         ) from error
+    # The server lists a token before it has written its lease, and one without a lease it revokes
+    # as soon as somebody looks at it: a login or a wrap of somebody else would be worth nothing. So
+    # let it make one more, a wrap of whatever: by then those that it was making are whole. What it
+    # begins later is not on the list.
+    wrapped = vault.request("GET", "auth/token/lookup-self", token=operator, wrap_ttl="1s")
+    if not wrapped.ok:
+        raise PhoenixError(f"the operator cannot look at his own token: {wrapped.text}")
     found = (_lookup(site, accessor) for accessor in accessors)
     return [token for token in found if token is not None]
 

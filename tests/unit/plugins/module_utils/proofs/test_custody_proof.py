@@ -88,6 +88,31 @@ def test_tokens_that_may_not_be_looked_at_are_not_taken_for_ended(
     assert "permission denied" in result["reason"]
 
 
+def test_a_token_that_is_half_made_when_it_is_listed_is_whole_when_it_is_looked_at(
+    proven: Any,
+) -> None:
+    """The server revokes one that somebody looks at too early; it makes them one after another."""
+    vault = proven.stage.vault
+    vault.tokens["acc-young"] = {"path": "auth/approle/login", "policies": ["mcp-hr"]}
+    ask, half, killed = vault.request, {"acc-young"}, []
+
+    def request(method: str, path: str, body: Any = None, **more: Any) -> Any:
+        if more.get("wrap_ttl"):
+            half.clear()
+        elif path == "auth/token/lookup-accessor" and body["accessor"] in half:
+            killed.append(body["accessor"])
+        return ask(method, path, body, **more)
+
+    vault.request = request
+    assert (proven()["status"], killed) == ("pass", [])
+
+
+def test_an_operator_who_may_not_have_a_token_made_looks_at_none(proven: Any) -> None:
+    proven.stage.vault.good_tokens.clear()
+    result = proven()
+    assert (result["status"], "his own token: 403" in result["reason"]) == ("fail", True)
+
+
 def test_a_quorum_without_a_root_token_passes_and_says_where_it_is(proven: Any) -> None:
     result = proven()
     assert (result["status"], result["reason"]) == ("pass", "")

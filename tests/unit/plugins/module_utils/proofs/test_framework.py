@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,13 @@ import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils import _proofs
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import every, framework
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    auditlog,
+    every,
+    framework,
+    hop,
+    tokens,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue import (
     CATALOGUE,
     GROUPS,
@@ -129,6 +136,14 @@ def test_a_proof_that_hangs_fails_and_holds_nobody_up() -> None:
     release.set()
     assert time.monotonic() - begun < 5
     assert (result["status"], result["reason"]) == ("fail", "gave no answer within 0.2 s")
+
+
+def test_a_busy_disk_is_no_fault() -> None:
+    """Several writes of a Vault, and a login to a database, take seconds on a host that works."""
+    assert min(item.bound for item in every.PROOFS.values()) >= 90
+    assert tokens._MOMENT >= 10
+    for function, least in ((auditlog.wait_for_path, 15), (hop.attempt, 15)):
+        assert inspect.signature(function).parameters["timeout"].default >= least
 
 
 def test_proofs_run_side_by_side() -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import multiprocessing
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
 import urllib.parse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +85,36 @@ def test_a_rotated_log_is_read_as_well(tmp_path: Path) -> None:
     found, read = scan.files([str(tmp_path)], [Needle("it", HOSTILE)], since=0)
     assert sorted(f.where for f in found) == [f"{tmp_path}/app.log.{n}.gz" for n in (1, 2, 3)]
     assert read == 5
+
+
+def test_a_secret_across_two_pieces_of_a_file_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "_PIECE", 16)
+    for before in range(40):
+        (tmp_path / f"{before}").write_bytes(b"x" * before + b"hunter2hunter2" + b"y" * 40)
+    found, _unused = scan.files([str(tmp_path)], [Needle("it", "hunter2hunter2")], since=0)
+    assert len(found) == 40
+
+
+def test_a_file_that_is_cut_short_while_it_is_read_ends_nobody(tmp_path: Path) -> None:
+    """In a process of its own, since one that maps such a file is killed by SIGBUS."""
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 100_000 + b"hunter2hunter2")
+    look = scan.labels_in
+
+    def cut(data: Any, needles: Any) -> set[str]:
+        os.truncate(log, 0)
+        return look(data, needles)
+
+    def search() -> None:
+        scan.labels_in = cut
+        scan._needles_of(str(log), [Needle("it", "hunter2hunter2")])
+
+    child = multiprocessing.get_context("fork").Process(target=search)
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
 
 
 def test_something_else_is_not_found() -> None:
@@ -182,9 +216,67 @@ def test_memory_that_only_others_see_is_found_once(tmp_path: Path) -> None:
     (tmp_path / "40").mkdir()  # has ended
     known = scan.mounts(str(tmp_path / "1" / "mountinfo"))
     found = scan.memory_elsewhere(known, proc=str(tmp_path))
-    roots = [root.split("/root", 1)[1] for rows in found.values() for root in rows]
+    roots = [root.split("/root", 1)[1] for place in found for root in place.roots]
     assert sorted(roots) == ["/k", "/tmp"]
-    assert 1 not in found
+    assert 1 not in [place.pid for place in found]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Searches a container whose memory two processes see, of which some end when looked at."""
+    box = tmp_path / "memory"
+    box.mkdir()
+    (box / "leak").write_text("hunter2hunter2")
+    mountinfo = "1 0 0:20 / /tmp rw - tmpfs x rw\n"
+    for pid in ("20", "21"):
+        (tmp_path / pid / "ns").mkdir(parents=True)
+        (tmp_path / pid / "ns" / "mnt").symlink_to("mnt:[4026530001]")
+        (tmp_path / pid / "mountinfo").write_text(mountinfo)
+        (tmp_path / pid / "root").mkdir()
+        (tmp_path / pid / "root" / "tmp").symlink_to(box)
+    look, search = scan.memory_elsewhere, scan.files
+
+    def find(ends: Callable[[Path], bool]) -> list[str]:
+        def files(roots: list[str], *args: Any, **more: Any) -> Any:
+            folder = Path(roots[0]).parent.parent
+            if ends(folder):
+                shutil.rmtree(folder)
+            return search([os.path.realpath(root) for root in roots], *args, **more)
+
+        monkeypatch.setattr(scan, "memory_elsewhere", partial(look, proc=str(tmp_path)))
+        monkeypatch.setattr(scan, "files", files)
+        site: Any = SimpleNamespace(containers=list)
+        found, _read = sweep._elsewhere(site, [Needle("it", "hunter2hunter2")], [])
+        return sorted({Path(item.where).name for item in found})
+
+    return find
+
+
+def test_memory_of_a_process_that_ends_is_searched_through_another(
+    elsewhere: Callable[..., list[str]],
+) -> None:
+    ended: list[Path] = []
+
+    def first(folder: Path) -> bool:
+        ended.append(folder)
+        return len(ended) == 1
+
+    assert elsewhere(first) == ["leak"]
+    assert len(set(ended)) == 2
+
+
+def test_memory_that_is_gone_with_its_processes_is_nobodys(
+    elsewhere: Callable[..., list[str]],
+) -> None:
+    assert elsewhere(lambda _folder: True) == []
+
+
+def test_memory_that_is_there_and_never_searched_is_no_pass(
+    elsewhere: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan.Elsewhere, "open", lambda _place: False)
+    with pytest.raises(PhoenixError, match="memory that was not searched"):
+        elsewhere(lambda _folder: False)
 
 
 @pytest.mark.parametrize(
