@@ -23,6 +23,7 @@ from urllib.parse import quote
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import ages
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.tokens import listed
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import fingerprint
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errand
 
@@ -118,7 +119,7 @@ def _end_forgotten(site: Site, root: str) -> list[str]:
     """
     vault, ended = site.vault(), []
     own = vault.read("auth/token/lookup-self", root).get("accessor")
-    for accessor in vault.listing("auth/token/accessors", root):
+    for accessor in listed(vault, root):
         body = {"accessor": accessor}
         about = vault.request("POST", "auth/token/lookup-accessor", body, token=root).data
         if accessor != own and about.get("policies") == ["root"]:

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import ages
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import Answer
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import (
+    Answer,
+    VaultApi,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["Token", "alive"]
+__all__ = ["Token", "alive", "listed"]
 
 _ENDED = "invalid accessor"
 # Of a token that is just ending the server says 'permission denied', as of a right that is missing.
@@ -71,23 +74,31 @@ def alive(site: Site) -> list[Token]:
 
     :raises PhoenixError: where the operator may not see them: then nothing is known.
     """
-    vault, operator = site.vault(), site.operator_token()
     try:
-        accessors = vault.listing("auth/token/accessors", operator)
+        accessors = listed(site.vault(), site.operator_token())
     except PhoenixError as error:
         raise PhoenixError(
             f"who is logged in cannot be seen: {error.message}; vault_operator.yml gives the "
             "operator the rights of this release"
         ) from error
+    found = (_lookup(site, accessor) for accessor in accessors)
+    return [token for token in found if token is not None]
+
+
+def listed(vault: VaultApi, token: str) -> list[str]:
+    """The accessors of all tokens, each of which may be looked up.
+
+    :arg token: Of one who may see them.
+    """
+    found = vault.listing("auth/token/accessors", token)
     # The server lists a token before it has written its lease, and one without a lease it revokes
     # as soon as somebody looks at it: a login or a wrap of somebody else would be worth nothing. So
     # let it make one more, a wrap of whatever: by then those that it was making are whole. What it
     # begins later is not on the list.
-    wrapped = vault.request("GET", "auth/token/lookup-self", token=operator, wrap_ttl="1s")
+    wrapped = vault.request("GET", "auth/token/lookup-self", token=token, wrap_ttl="1s")
     if not wrapped.ok:
-        raise PhoenixError(f"the operator cannot look at his own token: {wrapped.text}")
-    found = (_lookup(site, accessor) for accessor in accessors)
-    return [token for token in found if token is not None]
+        raise PhoenixError(f"a token cannot look at itself: {wrapped.text}")
+    return found
 
 
 def _lookup(site: Site, accessor: str) -> Token | None:

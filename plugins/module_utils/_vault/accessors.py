@@ -7,16 +7,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
-__all__ = ["lookup"]
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
+
+__all__ = ["listed", "lookup"]
 
 _ENDED = "invalid accessor"
 _MOMENT = 10.0
 """Seconds in which a token that is ending has ended, on a server whose disk is busy."""
+
+
+def listed(client: VaultClient) -> list[str]:
+    """The accessors of all tokens, each of which may be looked up.
+
+    A server lists a token before it has written its lease, and one without a lease it revokes as
+    soon as somebody looks at it: a login of somebody else would be worth nothing. So this lets it
+    make one more, a wrap of whatever: by then those that it was making are whole.
+    """
+    found = client.keys("auth/token/accessors")
+    client.call("GET", "auth/token/lookup-self", wrap_ttl="1s")
+    return found
 
 
 def lookup(

@@ -184,7 +184,7 @@ class VaultClient:
         self._on_login(token)
         self._below_root, self.token = self.token, token
         try:
-            revoke_forgotten(ask)
+            revoke_forgotten(self)
         except BaseException:
             self.close()
             raise

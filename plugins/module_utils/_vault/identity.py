@@ -21,7 +21,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import lookup
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import listed, lookup
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.secret_ids import SecretIds
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
@@ -117,7 +117,7 @@ class Identities:
             item.tokens.clear()
             if item.approle:
                 item.secret_ids = self._secret_ids(item).accessors()
-        found = self.client.map(self._owner, self.client.keys("auth/token/accessors"))
+        found = self.client.map(self._owner, listed(self.client))
         for accessor, entity in found:
             if entity in by_entity:
                 by_entity[entity].tokens.append(accessor)

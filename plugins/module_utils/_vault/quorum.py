@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import lookup
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import (
+    listed,
+    lookup,
+)
+
+if TYPE_CHECKING:
+    from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 
 __all__ = ["QuorumError", "generate_root", "revoke_forgotten"]
 
@@ -66,21 +71,21 @@ def _give(ask: Ask, path: str, nonce: str, shares: Sequence[str], needed: int) -
     return answer
 
 
-def revoke_forgotten(ask: Ask) -> list[str]:
-    """Revoke every root token but the one that asks; returns their accessors.
+def revoke_forgotten(client: VaultClient) -> list[str]:
+    """Revoke every root token but the client's own; returns their accessors.
 
     Such a token is left where the process that made it was killed: nobody knows it, and it would
     never end.
     """
-    own = _data(ask("GET", "auth/token/lookup-self", None)).get("accessor")
+    own = (client.read("auth/token/lookup-self") or {}).get("accessor")
     revoked = []
-    for accessor in _data(ask("LIST", "auth/token/accessors", None)).get("keys") or []:
+    for accessor in listed(client):
         if accessor == own:
             continue
         # Of what root made, the end of its maker was the end as well.
-        if lookup(partial(ask, "POST"), accessor).get("policies") == ["root"]:
-            ask("POST", "auth/token/revoke-accessor", {"accessor": accessor})
-            revoked.append(str(accessor))
+        if lookup(client.write, accessor).get("policies") == ["root"]:
+            client.write("auth/token/revoke-accessor", {"accessor": accessor})
+            revoked.append(accessor)
     return revoked
 
 

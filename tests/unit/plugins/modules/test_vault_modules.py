@@ -430,6 +430,9 @@ class TestIdentity:
         known.on("POST", "identity/entity/id/e1", {})
         result = run(vault_identity, token="t0ken", identities=self.CERT, state="cut_off")
         assert result["identities"] == [{"name": "cert/vps1", "entity": "e1", "disabled": True}]
+        # A token is looked at only once the server has made whole what it was making.
+        looked = [c[1].rpartition("/")[2] for c in known.calls if "auth/token/" in c[1]]
+        assert looked[:4] == ["lookup-self", "accessors", "lookup-self", "lookup-accessor"]
         assert len(result["tokens_revoked"]) == 1
         acted = [c for c in known.writes() if "lookup" not in c[1]]
         assert acted == [

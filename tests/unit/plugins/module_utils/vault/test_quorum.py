@@ -24,13 +24,22 @@ class Server:
     def __init__(self, **tokens: list[Any]) -> None:
         self.tokens = tokens
         self.revoked: list[str] = []
+        self.whole = False
 
-    def ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        if path == "auth/token/lookup-self":
-            return {"data": {"accessor": "own"}}
-        if method == "LIST":
-            return {"data": {"keys": ["own", *self.tokens]}}
-        assert body
+    def read(self, path: str) -> dict[str, Any]:
+        assert path == "auth/token/lookup-self"
+        return {"accessor": "own"}
+
+    def keys(self, path: str) -> list[str]:
+        assert path == "auth/token/accessors"
+        return ["own", *self.tokens]
+
+    def call(self, method: str, path: str, *, wrap_ttl: str) -> None:
+        assert (method, path, wrap_ttl) == ("GET", "auth/token/lookup-self", "1s")
+        self.whole = True
+
+    def write(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        assert self.whole, "the server would revoke a token that it was just making"
         accessor = str(body["accessor"])
         if path == "auth/token/revoke-accessor":
             self.revoked.append(accessor)
@@ -49,7 +58,7 @@ def test_one_that_is_ending_is_waited_for_and_what_was_forgotten_is_revoked() ->
         ending=[ENDING, ENDING, ENDED],
         forgotten=[["root"]],
     )
-    assert revoke_forgotten(server.ask) == ["forgotten"]
+    assert revoke_forgotten(server) == ["forgotten"]
     assert server.revoked == ["forgotten"]
 
 
@@ -57,4 +66,4 @@ def test_what_the_server_does_not_tell_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(accessors, "_MOMENT", 0.2)
     server = Server(hidden=[ENDING])
     with pytest.raises(errors.ForbiddenError, match=r"waited 0\.2 s .* permission denied"):
-        revoke_forgotten(server.ask)
+        revoke_forgotten(server)
