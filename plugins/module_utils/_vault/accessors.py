@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
@@ -34,20 +33,18 @@ def listed(client: VaultClient) -> list[str]:
     return found
 
 
-def lookup(
-    write: Callable[[str, Mapping[str, Any]], Mapping[str, Any]], accessor: str
-) -> dict[str, Any]:
+def lookup(client: VaultClient, accessor: str) -> dict[str, Any]:
     """The token's data; empty where it has ended since it was listed.
 
     Of one that is just ending a server says 'permission denied', as of a right that is missing.
 
-    :arg write: Sends a path and a body, and returns the answer's body.
     :raises PhoenixError: if the server does not tell: then nothing is known of the token.
     """
 
     def told() -> tuple[dict[str, Any]] | None:
         try:
-            data = write("auth/token/lookup-accessor", {"accessor": accessor}).get("data")
+            answer = client.write("auth/token/lookup-accessor", {"accessor": accessor})
+            data = answer.get("data")
         except errors.VaultError as error:
             if _ENDED not in f"{error} {error.messages}":
                 raise

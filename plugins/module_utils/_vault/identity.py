@@ -124,7 +124,7 @@ class Identities:
 
     def _owner(self, accessor: str) -> tuple[str, str]:
         """Whose a token is; nobody's, where it has ended since it was listed."""
-        return accessor, str(lookup(self.client.write, accessor).get("entity_id", ""))
+        return accessor, str(lookup(self.client, accessor).get("entity_id", ""))
 
     def _secret_ids(self, item: Identity) -> SecretIds:
         return SecretIds(self.client, f"auth/{item.method}/role/{item.name}")

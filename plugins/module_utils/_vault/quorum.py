@@ -83,7 +83,7 @@ def revoke_forgotten(client: VaultClient) -> list[str]:
         if accessor == own:
             continue
         # Of what root made, the end of its maker was the end as well.
-        if lookup(client.write, accessor).get("policies") == ["root"]:
+        if lookup(client, accessor).get("policies") == ["root"]:
             client.write("auth/token/revoke-accessor", {"accessor": accessor})
             revoked.append(accessor)
     return revoked
