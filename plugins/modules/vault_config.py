@@ -444,6 +444,14 @@ options:
           - The list in PEM. It is written when the server has other serial numbers under this name.
         type: str
         required: true
+      lapsed:
+        description:
+          - Serial numbers, in hexadecimal, of revoked certificates that have run out, so that
+            O(cert_crls[].crl) need not name them any more.
+          - Where this is given, also as an empty list, a list that lacks any other serial number
+            that the server has is refused, since it is an older one.
+        type: list
+        elements: str
   rate_limits:
     description:
       - How often each client address may ask for something; an answer beyond that is 429, for the

@@ -265,3 +265,35 @@ def test_a_certificate_on_the_list_does_not_log_in_and_another_of_its_name_does(
     finally:
         apply(empty)
     assert world.host_login().startswith("s.")
+
+
+def test_an_older_list_does_not_let_anybody_in_again(world: World) -> None:
+    """A second copy of the state, from before a certificate was revoked, has such a list."""
+    serial = x509.load_pem_x509_certificate(
+        (world.server.host / "current" / "tls.crt").read_bytes()
+    ).serial_number
+    token = staff.login(world.server, "operator")["client_token"]
+    older, newer = (revocation_list(world.server.authority, *which) for which in ((), (serial,)))
+
+    def apply(crl: str, lapsed: list[str] | None, *, check: bool = False) -> dict[str, Any]:
+        listed = [{"name": "issuing-2", "crl": crl, "lapsed": lapsed}]
+        arguments = world.server.arguments(token=token)
+        return run_module(vault_config, check=check, **arguments, cert_crls=listed)
+
+    assert apply(older, [])["changed"]
+    assert apply(newer, [])["changed"]
+    try:
+        for check in (True, False):
+            refused = apply(older, [f"{serial + 1:040x}"], check=check)
+            assert refused["failed"], refused
+            assert f"they would log in again: {serial:040x}" in refused["msg"]
+            assert not world.host_login().startswith("s.")
+        assert apply(newer, [])["changed"] is False
+        assert "not all are serial numbers" in apply(newer, ["x"])["msg"]
+        # One that has run out is no loss, and who says nothing of it is taken at his word.
+        assert apply(older, [f"{serial:040x}"])["changed"]
+        assert world.host_login().startswith("s.")
+        assert apply(newer, [])["changed"]
+    finally:
+        apply(older, None)
+    assert world.host_login().startswith("s.")

@@ -405,7 +405,9 @@ class CertRoles(_Roles):
 class CertCrls(_Roles):
     """Revocation lists of the certificate method: whose certificates do not log in any more.
 
-    The server tells the serial numbers of a list that it was given, so these are compared.
+    The server tells the serial numbers of a list that it was given, so these are compared. It does
+    not tell the number of the list. So an older list is known by what it lacks: a certificate that
+    the server refuses, and that has not run out.
     """
 
     name = "cert crl"
@@ -415,6 +417,7 @@ class CertCrls(_Roles):
     checked = False  # A serial number is no field of a write.
     fields: ClassVar[Mapping[str, Field]] = {
         "crl": Field("text", always=True),
+        "lapsed": Field("names", always=True),
         "serials": Field("names"),
     }
 
@@ -425,12 +428,32 @@ class CertCrls(_Roles):
             found = x509.load_pem_x509_crl(str(entry["crl"]).encode())
         except ValueError as error:
             raise PhoenixError(f"not a revocation list in PEM: {error}") from None
-        serials = sorted(str(one.serial_number) for one in found)
-        return {"crl": str(entry["crl"]), "serials": serials}
+        values = {
+            "crl": str(entry["crl"]),
+            "serials": sorted(str(one.serial_number) for one in found),
+        }
+        if entry.get("lapsed") is not None:
+            try:
+                values["lapsed"] = [str(int(one, 16)) for one in entry["lapsed"]]
+            except ValueError:
+                raise PhoenixError("lapsed: not all are serial numbers in hexadecimal") from None
+        return values
 
     def read(self, client: VaultClient, key: str, wanted: Values) -> Values | None:
         data = self.found(client, key)
-        return None if data is None else {"serials": sorted(data.get("serials") or {})}
+        if data is None:
+            return None
+        serials = sorted(data.get("serials") or {})
+        lacking = {*serials} - {*wanted["serials"], *wanted.get("lapsed", serials)}
+        if lacking:
+            named = ", ".join(sorted(f"{int(serial):040x}" for serial in lacking))
+            raise PhoenixError(
+                f"{self.name} {key}: the server refuses certificates that this list does not name, "
+                f"so it is an older one, and they would log in again: {named}",
+                hint="Nothing was written. Bring the newest list; of an estate, it is in the "
+                "newest state directory. What may be forgotten goes into 'lapsed'.",
+            )
+        return {"serials": serials}
 
     def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
         return _warnings(client.write(self.path(key), {"crl": values["crl"]}))
