@@ -409,6 +409,8 @@ class TestClock:
             server, client_cert=str(client / "tls.crt"), client_key=str(client / "tls.key")
         )
         assert refused["vault_error"] == "tls_client_certificate"
+        assert "by the clock there it has run out, or is not valid yet" in refused["msg"]
+        assert "tamshai.phoenix.phoenix with --tags trust" in refused["msg"]
         assert server.process
         server.authority.bundle(served, "vault", dns=("vault.tamshai.internal",), skew=skew)
         server.process.send_signal(signal.SIGHUP)

@@ -109,6 +109,13 @@ def tls_error(error: ssl.SSLError, url: str, target: Target) -> errors.VaultErro
             else "Give the CA that signed it as 'ca_cert'.",
         )
     reason = str(error.reason or error)
+    if "ALERT" in reason and "CERTIFICATE_EXPIRED" in reason:
+        return errors.TlsClientCertificateError(
+            f"{url} refuses the client certificate: by the clock there it has run out, or is not "
+            "valid yet. An estate's operator gets a new one by playbook tamshai.phoenix.phoenix "
+            "with --tags trust",
+            hint="Renew it; if it should be valid, set the clock that is wrong.",
+        )
     if "ALERT" in reason and ("CERT" in reason or "HANDSHAKE_FAILURE" in reason or "CA" in reason):
         return errors.TlsClientCertificateError(
             f"{url} wants a client certificate and refuses what it got "

@@ -145,9 +145,12 @@ def assess(
     differing = sorted(key for key in {*stated, *wanted} if stated.get(key) != wanted.get(key))
     if differing:
         return Assessment(declared, bundle, f"it is declared with other {', '.join(differing)}")
-    if now >= not_after(bundle.leaf) - timedelta(seconds=lifetime.renew_before):
-        end = moment(not_after(bundle.leaf))
-        return Assessment(declared, bundle, f"it ends on {end}, the time to renew has come")
+    end = not_after(bundle.leaf)
+    if now >= end - timedelta(seconds=lifetime.renew_before):
+        return Assessment(declared, bundle, f"it ends on {moment(end)}, the time to renew has come")
+    if end > now + timedelta(seconds=lifetime.seconds) + issue.BACKDATE:
+        # A lifetime that was made shorter is to hold now, and not when the longer one is over.
+        return Assessment(declared, bundle, f"it ends on {moment(end)}, later than a new one would")
     return Assessment(declared, bundle, "", tuple(tree.drift(declared)))
 
 

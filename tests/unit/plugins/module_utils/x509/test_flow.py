@@ -116,6 +116,20 @@ def test_renewal_at_two_thirds(
         assert "the time to renew has come" in reasons["api"]
 
 
+def test_a_lifetime_that_was_made_shorter_holds_at_once(
+    estate: Estate, declared: Declared, now: datetime
+) -> None:
+    estate.run(declared)
+    estate.lifetime = Lifetime.parse("10d", "7d")
+    _unused, reasons, _unused = estate.request(declared, check=True)
+    assert all(reason.endswith("later than a new one would") for reason in reasons.values())
+    assert estate.run(declared) == list(declared)
+    for hours, due in ((0, False), (71, False), (72, True)):
+        later = now + timedelta(hours=hours)
+        _unused, reasons, _unused = estate.request(declared, now=later, check=True)
+        assert [bool(reason) for reason in reasons.values()] == [due, due]
+
+
 def test_renewal_on_demand(estate: Estate, declared: Declared) -> None:
     estate.run(declared)
     before = estate.tree.current_serial(declared["api"])
