@@ -74,8 +74,11 @@ options:
     description:
       - How often a request is sent again after a connection error or the statuses 412, 429, 473 and
         5xx, with growing delay.
-      - A request that would make a second thing (a SecretID, a token) is not sent again if the
-        first may have arrived.
+      - A request that would make a second thing (a SecretID, a token, a mount) or another one of it
+        (a rotation) is not sent again if the first may have been carried out, so not after a
+        connection that broke and not after the statuses 500, 502, 503 and 504, unless the server
+        itself says that it is sealed or has no active node.
+      - A login by certificate is sent again all the same; a token that got lost ends by itself.
       - If not set, the environment variable E(BAO_MAX_RETRIES) or E(VAULT_MAX_RETRIES) is used.
     type: int
     default: 5

@@ -186,17 +186,46 @@ class TestPersistence:
                 client.read("auth/approle/role/a")
         assert len(proxy.seen) == 4
 
+    @pytest.mark.parametrize("wait", [0, 20])
+    @pytest.mark.parametrize("status", [0, 500, 502, 503, 504])
     def test_what_mints_is_not_sent_twice(
+        self, server: OpenBao, proxy: Proxy, client: VaultClient, status: int, wait: int
+    ) -> None:
+        """However patient: a gateway gives up what the server behind it goes on carrying out."""
+        path = "auth/approle/role/a/secret-id"
+        proxy.faults = [times(1, status, path)]
+        with server.client(url=proxy.url, wait=wait) as other:
+            other._pause = lambda seconds: None
+            with pytest.raises(errors.VaultError, match="may have been carried out") as caught:
+                other.write(path, {}, repeatable=False)
+        assert caught.value.kind == ("server_failure" if status else "unreachable")
+        assert [seen for seen in proxy.seen if path in seen[1]] == [("POST", f"/v1/{path}")]
+
+    def test_a_gateway_s_503_is_not_the_word_of_the_sealed_server_behind_it(
         self, server: OpenBao, proxy: Proxy, client: VaultClient
     ) -> None:
         path = "auth/approle/role/a/secret-id"
-        proxy.faults = [times(1, 0, path)]
-        with (
-            server.client(url=proxy.url) as other,
-            pytest.raises(errors.UnreachableError, match="may have been carried out"),
-        ):
-            other.write(path, {}, repeatable=False)
-        assert [seen for seen in proxy.seen if path in seen[1]] == [("POST", f"/v1/{path}")]
+        proxy.faults = [times(1, 503, path)]
+        server.seal()
+        try:
+            with (
+                server.client(url=proxy.url, wait=20) as other,
+                pytest.raises(errors.SealedError, match="may have been carried out"),
+            ):
+                other.write(path, {}, repeatable=False)
+        finally:
+            server.unseal()
+
+    @pytest.mark.parametrize("status", [412, 429, 473])
+    def test_what_was_refused_is_sent_again_whatever_it_is(
+        self, server: OpenBao, proxy: Proxy, client: VaultClient, status: int
+    ) -> None:
+        path = "auth/approle/role/a/secret-id"
+        proxy.faults = [times(2, status, path)]
+        with server.client(url=proxy.url) as other:
+            other._pause = lambda seconds: None
+            assert other.write(path, {}, repeatable=False)["data"]["secret_id"]
+        assert len([seen for seen in proxy.seen if path in seen[1]]) == 3
 
     @pytest.mark.parametrize(
         ("said", "sent"),
@@ -256,6 +285,9 @@ class TestPersistence:
         timer.start()
         try:
             with server.client(wait=20) as client:
+                # What a sealed server refuses it has not carried out.
+                made = client.write("auth/approle/role/a/secret-id", {}, repeatable=False)
+                assert made["data"]["secret_id"]
                 assert client.read("sys/mounts")
         finally:
             timer.join()

@@ -63,6 +63,10 @@ WORKERS = 8
 _TRANSIENT = frozenset({412, 429, 473, 500, 502, 503, 504})
 # What a node says that has nobody to pass a request to: nothing of it was carried out.
 _NO_ACTIVE_NODE = ("active cluster node not found", "is in standby mode")
+# The same of one without its keys. Nobody but the server says so: a gateway has other words.
+_NOT_SERVED = (*_NO_ACTIVE_NODE, "Vault is sealed", "Vault is not initialized")
+# Statuses of which a gateway before the server has some for what the server goes on carrying out.
+_PERHAPS_DONE = frozenset({500, 502, 503, 504})
 # What a request gets when no audit device takes it, or takes its answer.
 _NOT_AUDITED = ("internal error", "failed to audit")
 _CAPABILITIES = {
@@ -218,14 +222,20 @@ class VaultClient:
     def url(self) -> str:
         return self.connection.url
 
-    def policies(self) -> set[str]:
-        """Policies that the caller stands on, those of the token below root included."""
-        found: set[str] = set()
+    def identities(self) -> list[dict[str, Any]]:
+        """What the server says of the caller's token, and of the one below root."""
+        found = []
         for token in (self.token, self._below_root):
             if token is not None:
                 headers = {"X-Vault-Token": token} if token else {}
-                about = self.call("GET", "auth/token/lookup-self", headers=headers).data
-                found |= {*(about.get("policies") or []), *(about.get("identity_policies") or [])}
+                found.append(self.call("GET", "auth/token/lookup-self", headers=headers).data)
+        return found
+
+    def policies(self) -> set[str]:
+        """Policies that the caller stands on, those of the token below root included."""
+        found: set[str] = set()
+        for about in self.identities():
+            found |= {*(about.get("policies") or []), *(about.get("identity_policies") or [])}
         return found
 
     @property
@@ -429,6 +439,7 @@ class VaultClient:
         :arg body: Sent as JSON. :arg payload: Sent as it is instead.
         :arg accept: Statuses of 400 and above that the caller wants to see instead of an error.
         :arg patient: ``False`` sends it once, for a caller who wants to see each failure.
+        :arg repeatable: As for :meth:`write`.
         :raises errors.VaultError: the subclass says what is wrong.
         """
         path = _checked(path)
@@ -481,12 +492,9 @@ class VaultClient:
             try:
                 reply = self._attempt(method, target, payload, self._headers(extra, authenticated))
             except _BrokenError as broken:
-                if broken.sent and not repeatable:
-                    raise errors.UnreachableError(
-                        f"{method} {path}: {broken}; it may have been carried out",
-                        path=path,
-                    ) from broken
                 failure = self._no_answer(path, broken)
+                if broken.sent and not repeatable:
+                    raise _perhaps_done(failure, method, path) from broken
             else:
                 upgrading = reply.status == 400 and "Upgrading from non-versioned" in str(
                     reply.messages
@@ -497,9 +505,9 @@ class VaultClient:
                     return reply
                 failure = self._transient(path, reply)
                 # What no node was there to carry out can be asked for again, whatever it is.
-                unmet = isinstance(failure, errors.StandbyError)
-                if reply.status == 500 and not (repeatable or unmet):
-                    raise failure
+                served = not any(words in str(reply.messages) for words in _NOT_SERVED)
+                if served and reply.status in _PERHAPS_DONE and not repeatable:
+                    raise _perhaps_done(failure, method, path)
                 delay = max(delay, retry_after(reply))
             if isinstance(failure, (errors.SealedError, errors.UninitialisedError)):
                 raise failure
@@ -711,6 +719,14 @@ class _BrokenError(Exception):
         self.active = active
 
 
+def _perhaps_done(error: errors.VaultError, method: str, path: str) -> errors.VaultError:
+    """What went wrong with a request that must not be carried out twice, and may have been."""
+    error.perhaps_done = True
+    error.message += f"; {method} {path} may have been carried out"
+    error.args = (error.message,)
+    return error
+
+
 def _checked(path: str) -> str:
     path = path.strip("/")
     if not {"", ".", ".."}.isdisjoint(path.split("/")):
@@ -745,7 +761,7 @@ class _Patience:
         if self._begun is None:
             self._begun = now
         left = self._begun + self._limit - now
-        if self._limit <= 0:
+        if self._limit <= 0 or error.perhaps_done:
             raise error
         if left <= 0:
             error.message = f"waited {self._limit:g} s for {self._url}: {error.message}"

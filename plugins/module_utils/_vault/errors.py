@@ -43,9 +43,13 @@ class VaultError(PhoenixError):
     :arg path: API path below ``/v1/`` that was asked for, where the error belongs to one.
     :arg status: HTTP status, 0 where no answer came.
     :arg messages: The server's own words.
+
+    ``perhaps_done`` is whether a request that must not be carried out twice may have been, so that
+    it is not sent again.
     """
 
     kind: ClassVar[str] = "vault"
+    perhaps_done = False
 
     def __init__(
         self,

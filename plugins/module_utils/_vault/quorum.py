@@ -64,6 +64,8 @@ def _give(ask: Ask, path: str, nonce: str, shares: Sequence[str], needed: int) -
         for share in shares[:needed]:
             answer = _data(ask("POST", path, {"key": share, "nonce": nonce}))
     except (errors.RefusedError, errors.ServerFailureError) as error:
+        if error.status not in (400, 500):
+            raise  # A gateway that fails knows nothing of shares.
         raise QuorumError(
             f"the shares do not make a root token: {'; '.join(error.messages)}",
             hint="One of them is wrong or belongs to another server.",

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import accessors, errors
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import revoke_forgotten
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import (
+    QuorumError,
+    generate_root,
+    revoke_forgotten,
+)
 
 ENDED = errors.RefusedError("invalid accessor")
 ENDING = errors.ForbiddenError("permission denied")
@@ -67,3 +71,20 @@ def test_what_the_server_does_not_tell_is_an_error(monkeypatch: pytest.MonkeyPat
     server = Server(hidden=[ENDING])
     with pytest.raises(errors.ForbiddenError, match=r"waited 0\.2 s .* permission denied"):
         revoke_forgotten(server)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(500, QuorumError), (502, errors.ServerFailureError)]
+)
+def test_a_gateway_that_fails_says_nothing_of_the_shares(status: int, expected: type) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def ask(method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        asked.append((method, path))
+        if path.endswith("/update"):
+            raise errors.ServerFailureError("it failed", status=status, messages=["failed"])
+        return {"started": method != "GET", "required": 1, "nonce": "n", "otp": "o"}
+
+    with pytest.raises(expected):
+        generate_root(ask, ["share"])
+    assert asked[-1] == ("DELETE", "sys/generate-root-token/attempt")
