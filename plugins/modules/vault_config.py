@@ -571,7 +571,7 @@ options:
     description:
       - What to remove because it is not declared in this call.
       - Built-in policies, and the policies and the role that the caller's own token comes from, are
-        never removed.
+        never removed, also where O(root_shares) make the caller root.
     type: list
     elements: dict
     default: []
@@ -584,7 +584,8 @@ options:
       prefix:
         description:
           - Beginning of the names of the objects that this call owns; an empty one is refused.
-          - For roles the mount comes first, as in V(approle/svc-).
+          - For roles the mount comes first, as in V(approle/svc-); the mount alone, as in
+            V(approle/), is refused.
         type: str
       names:
         description:

@@ -284,7 +284,8 @@ class TestConfig:
             *("policy p is declared twice", "policy q: text: no server takes an empty policy"),
             *("token_ttl: not a duration: 'abc'", "approle 'x/y': a name", "max_versions: less"),
             *("approle/long: token_ttl: it is longer", "cert/c: certificate: there is none in it"),
-            "purge of every policy is refused",
+            *("purge of every policy is refused", "purge of every approle is refused"),
+            *("purge of every static role is refused", "purge of every rate limit is refused"),
             policies=[
                 {"name": "p", "text": "# a"},
                 {"name": "P", "text": "# b"},
@@ -297,7 +298,12 @@ class TestConfig:
             ],
             cert_roles=[{"name": "c", "certificate": "/etc/ssl/ca.pem"}],
             secret_engines=[{"path": "kv", "type": "kv", "kv": {"max_versions": -1}}],
-            purge=[{"kind": "policy", "prefix": "/"}],
+            purge=[
+                {"kind": "policy", "prefix": "/"},
+                {"kind": "approle", "prefix": "approle/"},  # all of one mount
+                {"kind": "static role", "prefix": "a/b/"},
+                {"kind": "rate limit", "prefix": ""},
+            ],
         )
 
     def test_what_cannot_be_put_right_is_listed_whole(self, server: OpenBao) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
@@ -595,6 +596,54 @@ class TestRootByQuorum:
         audited = quorum.audited("auth/token/revoke-self")
         assert len(audited) >= 2
 
+    def test_a_purge_spares_what_the_caller_stands_on_as_root_or_not(self, quorum: OpenBao) -> None:
+        rights = (
+            'path "sys/*" { capabilities = ["create", "read", "update", "delete", "list"] }\n'
+            'path "auth/+/role/*" { capabilities = ["read", "delete", "list"] }\n'
+            'path "auth/+/certs/*" { capabilities = ["read", "delete", "list"] }'
+        )
+        role = {"token_policies": ["our-operator"], "token_ttl": 60}
+        ca = {"certificate": quorum.authority.pem.decode()}
+        names = {"policy": "{}", "approle": "approle/{}", "cert role": "cert/{}"}
+        purge = [{"kind": kind, "prefix": name.format("our-")} for kind, name in names.items()]
+
+        def furnish(client: VaultClient) -> None:
+            for name in ("our-operator", "our-stale"):
+                client.write(f"sys/policies/acl/{name}", {"policy": rights})
+                client.write(f"auth/approle/role/{name}", role)
+                client.write(f"auth/cert/certs/{name}", {**role, **ca})
+
+        with quorum.client() as client:
+            for method in ("approle", "cert"):
+                client.write(f"sys/auth/{method}", {"type": method})
+            furnish(client)
+            path = "auth/approle/role/our-operator"
+            login = {
+                "auth_role_id": (client.read(f"{path}/role-id") or {})["role_id"],
+                "auth_secret_id": client.write(f"{path}/secret-id")["data"]["secret_id"],
+            }
+            keeper = client.write("auth/token/create-orphan", {"policies": ["keeper"]})["auth"]
+            everything = 'path "*" { capabilities = ["create", "read", "update", "list"] }'
+            client.write("sys/policies/acl/keeper", {"policy": everything})
+        at = {
+            "approle": quorum.arguments(auth_method="approle", **login),
+            "cert role": quorum.arguments(auth_method="cert", auth_role="our-operator"),
+        }
+        with quorum.client(token=keeper["client_token"]) as client:
+            for own, root in itertools.product(at, ({}, {"root_shares": quorum.shares[:2]})):
+                furnish(client)
+                options = {**at[own], **root, "purge": purge}
+                predicted = run_module(vault_config, check=True, **options)
+                result = run_module(vault_config, **options)
+                assert result.get("objects") == predicted.get("objects"), (own, result)
+                gone = {
+                    f"{kind} {name.format(one)}"
+                    for kind, name in names.items()
+                    for one in ("our-stale", "our-operator")
+                    if one == "our-stale" or kind not in ("policy", own)
+                }
+                assert set(verdicts(result)) == gone, own
+
     def test_too_few_and_wrong_shares(self, quorum: OpenBao) -> None:
         too_few = self.apply(quorum, quorum.shares[:1])
         assert "needs 2 shares; there are 1" in too_few["msg"]
@@ -728,6 +777,39 @@ class TestKv:
         assert self.value(root, "blind") == {"A": "our value"}
         without = self.write(server, "blind", token=token, data={"A": "our value"})
         assert without["vault_error"] == "forbidden"
+
+    @pytest.mark.parametrize("other", [{"data": {"B": "1"}}, {"generate": [{"key": "B"}]}, "only"])
+    def test_a_stale_fingerprint_stays_stale_whatever_another_task_writes(
+        self, server: OpenBao, root: VaultClient, other: Any
+    ) -> None:
+        path = f"stale-{other if other == 'only' else min(other)}"
+        long = "L" * 90  # has a fingerprint of another form
+        ours: dict[str, Any] = {"data": {"A": "ours", long: "ours"}, "fingerprint_key": "key"}
+        self.write(server, path, **ours)
+        assert self.write(server, path, **ours)["changed"] is False
+        theirs = {"A": "theirs", long: "theirs", "C": "theirs"}
+        root.patch(f"tamshai/data/{path}", {"data": theirs})
+        if other == "only":
+            other = {"generate": [{"key": "A"}, {"key": long}], "only": True}
+        done = self.write(server, path, fingerprint_key="key", **other)
+        assert (done["changed"], done["secrets"][0]["version"]) == (True, 3)
+        assert self.value(root, path)["A"] == "theirs"
+
+        foreseen = self.write(server, path, check=True, **ours)
+        mended = self.write(server, path, **ours)
+        assert (foreseen["changed"], mended["changed"]) == (True, True)
+        assert self.value(root, path).items() >= ours["data"].items()
+        assert self.write(server, path, **ours)["changed"] is False
+        assert self.write(server, path, fingerprint_key="key", **other)["changed"] is False
+
+    def test_a_fingerprint_that_still_counts_survives_another_task(
+        self, server: OpenBao, root: VaultClient
+    ) -> None:
+        for key in ("A", "B"):
+            self.write(server, "both", data={key: key}, fingerprint_key="key")
+        for key in ("A", "B"):
+            again = self.write(server, "both", data={key: key}, fingerprint_key="key")
+            assert again["changed"] is False
 
     def test_only(self, server: OpenBao, root: VaultClient) -> None:
         root.write("tamshai/data/only", {"data": {"A": "1234", "OLD": "5678"}})

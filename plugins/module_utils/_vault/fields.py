@@ -23,6 +23,7 @@ __all__ = [
     "networks",
     "normalise",
     "observed",
+    "restated",
     "texts",
 ]
 
@@ -174,6 +175,22 @@ def observed(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str
     return {
         name: FORMS[field.form][0](values[name]) for name, field in fields.items() if name in values
     }
+
+
+# A static role is rotated by the one or by the other.
+_BY_PERIOD, _BY_SCHEDULE = ("rotation_period",), ("rotation_schedule", "rotation_window")
+
+
+def restated(now: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """A change of a static role, with what the server wants again in each of them.
+
+    :arg now: The role as it is.
+    """
+    names = ["db_name", "username"]
+    for own, other in ((_BY_PERIOD, _BY_SCHEDULE), (_BY_SCHEDULE, _BY_PERIOD)):
+        if not any(changed.get(name) for name in other):
+            names += own
+    return {name: now[name] for name in names if now.get(name)} | dict(changed)
 
 
 def argument_spec(fields: Mapping[str, Field]) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields impo
     Field,
     normalise,
     observed,
+    restated,
 )
 
 __all__ = [
@@ -102,6 +103,11 @@ class Kind(ABC):
     def names(self, client: VaultClient, prefix: str) -> list[str]:
         """The keys of all objects that begin with a prefix and may be removed."""
         raise PhoenixError(f"a {self.name} is not removed by this module")
+
+    @classmethod
+    def whole(cls, prefix: str) -> bool:
+        """Whether a prefix is one of everything, or of everything in one place."""
+        return not prefix.strip("/")
 
 
 def _warnings(answer: Mapping[str, Any]) -> list[str]:
@@ -325,6 +331,10 @@ class _Roles(Kind):
         start = self.own_name(start)
         return [f"{mount}/{name}" for name in found if name.startswith(start)]
 
+    @classmethod
+    def whole(cls, prefix: str) -> bool:
+        return not prefix.rpartition("/")[2]
+
 
 def _by_mount(keys: Iterable[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
@@ -523,13 +533,10 @@ class StaticRoles(_InDatabaseEngine):
         **STATIC_ROLE_FIELDS,
         "skip_import_rotation": Field("bool", once=True),
     }
-    _always = ("db_name", "username", "rotation_period", "rotation_schedule")
 
     def write(self, client: VaultClient, key: str, values: Values, *, create: bool) -> list[str]:
         if not create:
-            # These the server wants again in every change.
-            now = observed(self.fields, client.read(self.path(key)) or {})
-            values = {name: now[name] for name in self._always if now.get(name)} | values
+            values = restated(observed(self.fields, client.read(self.path(key)) or {}), values)
         return _warnings(client.write(self.path(key), values, repeatable=not create))
 
 

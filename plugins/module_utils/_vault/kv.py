@@ -12,7 +12,8 @@ Two ways of knowing what is equal:
     Nothing is read but metadata. Each value that was written has a keyed fingerprint in the
     secret's custom metadata, together with the version that it was written as. A fingerprint
     counts only while that version is the newest: what somebody else wrote since is unknown, and
-    is written again. Which keys exist is asked of ``subkeys/``, which shows no value.
+    is written again. Whoever writes then drops the fingerprints of all other keys. Which keys
+    exist is asked of ``subkeys/``, which shows no value.
 
 Writing merges into what is there (``PATCH``), under check-and-set, so keys of others stay and a
 concurrent writer is noticed. The merge is RFC 7396's, which goes into mappings and takes null for
@@ -65,6 +66,7 @@ class Verdict:
 
     :arg there: What exists; by fingerprint only the keys, with those of mappings below them.
     :arg doomed: Whether the newest version is to be deleted.
+    :arg stale: Entries of custom metadata with fingerprints of an older version than the newest.
     :arg metadata_version: For check-and-set, where the server knows that of metadata as well.
     """
 
@@ -77,6 +79,7 @@ class Verdict:
     dead: bool = False
     there: Mapping[str, Any] = field(default_factory=dict, repr=False)
     doomed: bool = False
+    stale: tuple[str, ...] = ()
     metadata_version: int | None = 0
 
     @property
@@ -195,6 +198,7 @@ class Secret:
             metadata=metadata,
             dead=content is None,
             there=there,
+            stale=tuple(_stale(custom, version)),
             metadata_version=about.get("current_metadata_version"),
         )
 
@@ -214,11 +218,13 @@ class Secret:
     def _by_fingerprint(
         self, there: Mapping[str, Any], custom: Mapping[str, str], version: int
     ) -> list[str]:
-        known = custom.get(VERSION) == str(version)
+        stale = _stale(custom, version)
         return [
             key
             for key, value in self.data.items()
-            if not known or key not in there or custom.get(_entry(key)) != self._print(value)
+            if key not in there
+            or _entry(key) in stale
+            or custom.get(_entry(key)) != self._print(value)
         ]
 
     def _to_remove(self, there: Mapping[str, Any]) -> list[str]:
@@ -253,8 +259,10 @@ class Secret:
             client.write(self._at("delete"), {"versions": [version]})
         if verdict.data_changed:
             version = self._write_data(client, verdict)
-        metadata = dict(verdict.metadata)
+        metadata: dict[str, str | None] = dict(verdict.metadata)
         if self.key and verdict.data_changed:
+            # Under the new version these would count again.
+            metadata.update(dict.fromkeys(verdict.stale))
             metadata.update({_entry(k): self._print(v) for k, v in self.data.items()})
             metadata[VERSION] = str(version)
         if metadata:
@@ -310,3 +318,10 @@ def _entry(key: str) -> str:
     if len(key.encode()) <= 80:
         return f"{MARK}:{key}"
     return f"{MARK}#{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+
+
+def _stale(custom: Mapping[str, str], version: int) -> list[str]:
+    """The fingerprints that do not count: somebody else has written since."""
+    if custom.get(VERSION) == str(version):
+        return []
+    return [name for name in custom if name.startswith((f"{MARK}:", f"{MARK}#"))]

@@ -27,6 +27,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds impor
     AuthMethods,
     Kind,
     SecretEngines,
+    by_name,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.schema import accepted_fields
 
@@ -112,7 +113,7 @@ class Reconciler:
         mistakes = [
             f"purge of every {purge.kind} is refused: name a prefix"
             for purge in purges
-            if not purge.prefix.strip("/") and not purge.names
+            if not purge.names and by_name(purge.kind).whole(purge.prefix)
         ]
         for kind, entries in declared.items():
             mistakes += self._declare(self._kinds[kind], entries)
@@ -235,7 +236,7 @@ class Reconciler:
         )
 
     def _decide_purge(self, purge: Purge) -> None:
-        kind = next(kind for kind in self._kinds.values() if kind.name == purge.kind)
+        kind = self._kinds[by_name(purge.kind)]
         declared = {item.key for item in self._items[type(kind)]}
         spared = declared | self._own_access(kind)
         found = set(kind.names(self.client, purge.prefix) if purge.prefix else ())
@@ -251,13 +252,16 @@ class Reconciler:
                 self.outcomes.append(Outcome(kind.name, name, "deleted"))
 
     def _own_access(self, kind: Kind) -> set[str]:
-        """Objects that the caller's own token stands on."""
-        token = self.client.read("auth/token/lookup-self") or {}
+        """Objects that the caller's own token stands on, and the one below root as well."""
         if kind.name == "policy":
-            return {*(token.get("policies") or []), *(token.get("identity_policies") or [])}
-        meta = token.get("meta") or {}
-        mount = str(token.get("path", "")).removeprefix("auth/").rpartition("/login")[0]
-        return {f"{mount}/{meta[name]}" for name in ("role_name", "cert_name") if meta.get(name)}
+            return self.client.policies()
+        found = set()
+        for token in self.client.identities():
+            meta = token.get("meta") or {}
+            mount = str(token.get("path", "")).removeprefix("auth/").rpartition("/login")[0]
+            names = [meta[name] for name in ("role_name", "cert_name") if meta.get(name)]
+            found |= {f"{mount}/{name}" for name in names}
+        return found
 
     @property
     def doubt(self) -> str:
