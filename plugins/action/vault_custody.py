@@ -76,6 +76,8 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         # Once more with other people, or after a run that was killed before the files were gone.
         numbers = (options["share_count"], options["threshold"])
         changed |= numbers != (before.shares, before.threshold) or bool(custody.share_paths())
+    replaced = changed and wanted == "begun" and before.state != "absent"
+    archived = str(custody.archive()) if replaced else ""
     if changed and not check_mode:
         if wanted == "begun":
             custody.begin()
@@ -100,6 +102,7 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         "changed": changed,
         "state": manifest.state,
         "id": manifest.id,
+        "archived": archived,
         "seal": manifest.seal,
         "threshold": manifest.threshold,
         "shares_held": len(custody.share_paths()),

@@ -124,6 +124,14 @@ id:
   returned: success
   type: str
   sample: 6ccd780c2dd77a9a0eaf1cf9c2b5a6d4
+archived:
+  description:
+    - Directory that all that was kept of an earlier server has been moved to, or would be in check
+      mode.
+    - It is empty where there was none.
+  returned: success
+  type: str
+  sample: ""
 seal:
   description: Kind of seal that the shares belong to, empty where none are known.
   returned: success

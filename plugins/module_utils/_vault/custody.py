@@ -26,7 +26,6 @@ promises is on disk:
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 import os
 import secrets
@@ -299,9 +298,12 @@ class Custody:
             return ""
         return decrypt(content, passphrase, str(self.directory / ROOT))
 
+    def archive(self) -> Path:
+        """Where all that is kept of this server goes when another one takes its place."""
+        return self.directory / "archive" / self.manifest.id
+
     def _archive(self) -> None:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        place = self.directory / "archive" / f"{now}-{self.manifest.id[:8]}"
+        place = self.archive()
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The manifest goes last: a run that is killed here archives the rest next time.
         for path in [*self.share_paths(), self.directory / ROOT, self._manifest_path]:

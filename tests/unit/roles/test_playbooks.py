@@ -13,6 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[3]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 MAIN = sorted((ROOT / "roles").glob("*/tasks/main.yml"))
+FILES = sorted(path for path in (ROOT / "roles").rglob("*") if path.suffix in (".j2", ".yml"))
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
@@ -29,3 +30,10 @@ def test_no_module_is_a_file_on_a_managed_host(playbook: Path) -> None:
 def test_the_tasks_of_a_role_fit_on_a_page(tasks: Path) -> None:
     """What is longer is a file of its own."""
     assert len(tasks.read_text(encoding="utf-8").splitlines()) <= 70
+
+
+def test_no_file_on_a_host_depends_on_whose_control_node_wrote_it() -> None:
+    """A host's name in one operator's ``ansible_managed`` is a restart at each run of another."""
+    assert len(FILES) > 100
+    using = [path for path in FILES if "ansible_managed" in path.read_text(encoding="utf-8")]
+    assert using == []

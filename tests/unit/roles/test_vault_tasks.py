@@ -60,6 +60,30 @@ def test_a_host_that_was_built_anew_has_no_seal_to_change(has_data: bool, change
 
 
 @pytest.mark.parametrize(
+    ("state", "confirm", "refused"),
+    [
+        ("released", "", True),
+        ("released", "h2", True),
+        ("released", "h1", False),
+        ("finished", "", False),
+        ("absent", "", False),
+    ],
+)
+def test_no_server_is_made_unasked_where_custodians_had_one(
+    state: str, confirm: str, refused: bool
+) -> None:
+    """Neither before anything is touched, nor where the server turns out to be empty."""
+    known = {"vault_recreate_confirm": confirm, "inventory_hostname": "h1"}
+    known["__vault_custody"] = {"state": state}
+    main, bootstrap = conditions("main.yml", "when"), conditions("bootstrap.yml", "when")
+    name = "See that the server is there whose shares custodians hold"
+    assert true(main[name], **known) is refused
+    name = "Refuse a new server in the place of one whose shares custodians hold"
+    assert next(iter(bootstrap)) == name
+    assert true(bootstrap[name], **known) is refused
+
+
+@pytest.mark.parametrize(
     ("looked", "restores"),
     [
         ({"reachable": True, "sealed": False, "migration": False}, False),

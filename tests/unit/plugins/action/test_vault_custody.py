@@ -54,6 +54,22 @@ def test_a_bootstrap(tmp_path: Path) -> None:
     assert act(place, "finished")["changed"] is False
 
 
+def test_where_the_shares_of_an_earlier_server_went(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    first = act(place, "begun")
+    assert first["archived"] == ""
+    act(place, "held", root_token="s.root", **SECRETS)
+    act(place, "finished")
+    announced = act(place, "begun", check=True)["archived"]
+    assert (place / "share-1.json").exists()
+    other = act(place, "begun")
+    assert other["archived"] == announced == str(place / "archive" / first["id"])
+    assert sorted(path.name for path in Path(announced).iterdir()) == [
+        *("custody.json", "share-1.json", "share-2.json"),
+    ]
+    assert act(place, "begun")["archived"] == ""
+
+
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     place = tmp_path / "v"
     assert act(place, "begun", check=True)["changed"] is True
