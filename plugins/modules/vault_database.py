@@ -19,8 +19,11 @@ description:
     sets a SCRAM verifier and C(NOBYPASSRLS) on a login that is handed over to it, refuses a
     superuser, and notes when it did so.
   - The rotator's first password exists for the time between two requests; then the server replaces
-    it by one that it alone knows. That this has happened is read from the function's notes, and
-    nothing is recorded anywhere else.
+    it by one that it alone knows (C(rotate-root)), once. That this has happened is read from the
+    function's notes, and nothing is recorded anywhere else; so there is no C(rotate-root) in
+    M(tamshai.phoenix.vault_db_static_role) and M(tamshai.phoenix.vault_config), which work without
+    the function.
+  - PostgreSQL has to be of version 16 or newer, whose memberships say who may set whose password.
   - A password that was changed by hand in the database shows by the notes as well, so that no
     secret is read to find it, and is rotated.
 extends_documentation_fragment:
@@ -120,6 +123,7 @@ options:
     default: 10
 seealso:
   - module: tamshai.phoenix.vault_db_static_role
+    description: For single static roles of any database, without the function.
   - module: tamshai.phoenix.pg_databases
 """
 

@@ -19,6 +19,9 @@ description:
   - Compares what the server granted with what was asked for after each write.
   - Can log in to PostgreSQL with the password that the server serves, which is the only way to see
     that somebody has changed it in the database.
+  - Does not rotate the password that the server itself logs in to the database with
+    (C(rotate-root)). M(tamshai.phoenix.vault_database) does, once, and needs a PostgreSQL of
+    version 16 or newer for it, in which a function of its own notes when that was.
 extends_documentation_fragment:
   - tamshai.phoenix.attributes
   - tamshai.phoenix.vault
@@ -119,6 +122,7 @@ options:
         type: path
 seealso:
   - module: tamshai.phoenix.vault_database
+    description: For the password of the server itself, and a whole hand-over to it.
 """
 
 EXAMPLES = r"""

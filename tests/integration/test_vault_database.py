@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg2
@@ -30,6 +31,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     pg_databases,
     pg_ssl,
+    vault_config,
     vault_database,
     vault_db_static_role,
 )
@@ -39,11 +41,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fixtures.agents import bao
 from fixtures.bao_dev import DevServer, dev_server
 from fixtures.modules import call
+from fixtures.openbao import run_module
 from fixtures.postgres import SERVER_NAME, Server, server
 
 pytestmark = pytest.mark.skipif(bao() is None, reason="OpenBao is not installed")
 
 CONNECTION = "postgresql-d_hr"
+# Other than the one that the hand-over has written, and to the same effect.
+STATEMENT = "SELECT vault_rotation.set_password('{{name}}', '{{password}}') WHERE true"
 REFUSE = "REVOKE EXECUTE ON FUNCTION vault_rotation.set_password FROM vault_rotator"
 
 
@@ -545,6 +550,31 @@ class TestStaticRole:
         assert "version 2." in result["msg"]
         assert next(iter(ignored)) in result["msg"]
         assert handed.vault.read("database/static-roles/app") == before
+
+    @pytest.mark.parametrize("by", [vault_db_static_role, vault_config], ids=["alone", "in a call"])
+    @pytest.mark.parametrize(
+        ("setting", "stated", "kept"),
+        [("rotation_period", "30h", 108000), ("rotation_statements", [STATEMENT], [STATEMENT])],
+    )
+    def test_one_setting_is_changed_without_the_others_being_stated(
+        self, handed: World, by: ModuleType, setting: str, stated: Any, kept: Any
+    ) -> None:
+        """The server wants others of them again in every change, and it does not rotate for one."""
+        role = {"name": "app", setting: stated}
+        options = role if by is vault_db_static_role else {"static_roles": [role]}
+        at = {**handed.vault.login, **options}
+        before, password = handed.vault.read("database/static-roles/app"), handed.password()
+        predicted = run_module(by, check=True, **at)
+        assert handed.vault.read("database/static-roles/app") == before
+        result = run_module(by, **at)
+        assert result["changed"], result
+        assert result["diff"] == predicted["diff"]
+        after = handed.vault.read("database/static-roles/app")
+        assert {name for name in after if after[name] != before.get(name)} == {setting}
+        assert after[setting] == kept
+        assert not run_module(by, **at)["changed"]
+        assert handed.password() == password
+        assert handed.log_in() == "app"
 
     def test_the_login_of_a_role_is_fixed(self, single: dict[str, Any]) -> None:
         result = call(vault_db_static_role, **single, username="other_app")

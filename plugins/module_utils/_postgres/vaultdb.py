@@ -18,6 +18,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields impo
     STATIC_ROLE_FIELDS,
     normalise,
     observed,
+    restated,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.schema import accepted_fields
 
@@ -27,7 +28,6 @@ Values = dict[str, Any]
 
 # What a read of a connection gives other names, or puts below connection_details.
 _RENAMED = {"root_credentials_rotate_statements": "root_rotation_statements"}
-_ALWAYS_SENT = ("db_name", "username", "rotation_period", "rotation_schedule", "rotation_window")
 
 
 def moment(text: Any) -> dt.datetime | None:
@@ -99,8 +99,7 @@ class StaticRole:
             )
         before = {key: self.current.get(key) for key in changed}
         plan.add("static role", self.name, "update", before, changed)
-        kept = {key: self.wanted[key] for key in _ALWAYS_SENT if key in self.wanted}
-        return {**kept, **changed}
+        return restated(self.current, changed)
 
     def write(self, values: Values) -> None:
         """Write, read back, and compare with what was granted."""
