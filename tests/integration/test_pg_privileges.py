@@ -359,6 +359,8 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         "EXECUTE",
         "function",
     ),
+    "programs by an extension": ("CREATE EXTENSION file_fdw SCHEMA public", "USE", "extension"),
+    "network by an extension": ("CREATE EXTENSION dblink SCHEMA public", "USE", "extension"),
     "future tables": (
         "ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA hr GRANT TRUNCATE ON TABLES TO app",
         "TRUNCATE",
@@ -396,6 +398,31 @@ def test_what_is_too_much_is_found_and_the_named_statements_take_it_away(
     assert trial.found() == []
 
 
+def test_an_extension_that_a_login_cannot_use_is_not_found(trial: Trial) -> None:
+    trial.sql("CREATE EXTENSION file_fdw SCHEMA public")
+    for login in ("app", "app_b"):
+        assert [(row.right, row.name) for row in trial.found(login)] == [("USE", "file_fdw")]
+    trial.sql("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC")
+    assert trial.found() == []
+    trial.sql("GRANT EXECUTE ON FUNCTION public.file_fdw_handler() TO app_b")
+    assert trial.found() == []
+    (row,) = trial.found("app_b")
+    assert (row.name, row.via) == ("file_fdw", "granted to the login on its functions")
+
+
+def test_a_file_that_is_a_table_is_found(trial: Trial) -> None:
+    trial.sql(
+        "CREATE EXTENSION file_fdw SCHEMA public; CREATE SERVER f FOREIGN DATA WRAPPER file_fdw; "
+        "CREATE FOREIGN TABLE hr.file (line text) SERVER f OPTIONS (filename '/etc/passwd')"
+    )
+    trial.sql("GRANT SELECT ON hr.file TO app_b")
+    found = {(row.right, row.kind, row.name) for row in trial.found("app_b")}
+    assert found == {
+        ("USE", "extension", "file_fdw"),
+        (privileges.NO_RLS, "table", "hr.file"),
+    }
+
+
 def test_a_table_without_a_right_on_it_is_nobody_s(trial: Trial) -> None:
     trial.sql("CREATE TABLE hr.open (a int)")
     assert trial.found() == []
@@ -421,11 +448,11 @@ class TestModule:
     def broken(self, clean: Server) -> Iterator[Server]:
         clean.sql("CREATE DATABASE x_other")
         clean.sql("ALTER ROLE app BYPASSRLS")
-        clean.sql("GRANT TRUNCATE ON hr.employees TO app", "d_hr")
+        clean.sql("GRANT TRUNCATE ON hr.employees TO app; CREATE EXTENSION file_fdw", "d_hr")
         yield clean
         clean.sql("DROP DATABASE x_other")
         clean.sql("ALTER ROLE app NOBYPASSRLS")
-        clean.sql("REVOKE TRUNCATE ON hr.employees FROM app", "d_hr")
+        clean.sql("REVOKE TRUNCATE ON hr.employees FROM app; DROP EXTENSION file_fdw", "d_hr")
 
     def test_it_fails_and_shows_a_table(self, broken: Server) -> None:
         result = gate(broken)
@@ -435,9 +462,13 @@ class TestModule:
             'ALTER ROLE "app" NOBYPASSRLS',
             'in d_hr: REVOKE TRUNCATE ON TABLE "hr"."employees" FROM "app"',
             'REVOKE CONNECT ON DATABASE "x_other" FROM PUBLIC',
+            "USE on extension file_fdw in d_hr",
+            'in d_hr: DROP EXTENSION "file_fdw"',
         ):
             assert text in result["msg"]
-        assert {"BYPASSRLS", "TRUNCATE", "CONNECT"} <= {f["right"] for f in result["findings"]}
+        assert {"BYPASSRLS", "TRUNCATE", "CONNECT", "USE"} <= {
+            f["right"] for f in result["findings"]
+        }
 
     def test_it_takes_nothing_away(self, broken: Server) -> None:
         before = gate(broken, findings="report")
