@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,32 @@ def test_no_module_is_a_file_on_a_managed_host(playbook: Path) -> None:
     assert managed
     for play in managed:
         assert play["vars"]["ansible_pipelining"] is True, play["name"]
+
+
+def test_one_command_makes_a_host_rebuilds_and_proves_it() -> None:
+    shown = subprocess.run(
+        ["make", "--dry-run", "phoenix", "ARGS=-v"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert shown.splitlines() == [
+        "scripts/bootstrap",
+        "ansible-playbook playbooks/drill.yml -v",
+        "ansible-playbook playbooks/phoenix.yml -v",
+        "ansible-playbook playbooks/verify.yml -e attest_disruptive=true -v",
+    ]
+
+
+@pytest.mark.parametrize("playbook", ["drill", "phoenix", "verify"])
+def test_whoever_watches_it_sees_each_phase_against_its_budget(playbook: str) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    for play in plays:
+        phase = play["vars"]["phoenix_phase"]
+        assert phase["name"], play["name"]
+        assert phase["budget"] > 0, play["name"]
 
 
 @pytest.mark.parametrize("tasks", MAIN, ids=lambda path: path.parts[-3])
