@@ -113,10 +113,17 @@ options:
       - How many SecretIDs may be left, the newest ones; the others are destroyed. V(0) destroys
         all.
       - It comes before O(secret_id_issue). With V(0), a SecretID that was issued and lost in a
-        crash does not outlive the next run.
+        crash does not outlive the next run; with more, or where this is not set, it may.
     type: int
   secret_id_issue:
-    description: Issue a SecretID.
+    description:
+      - Issue a SecretID.
+      - A run that is killed after the server has made one and before the answer is here leaves a
+        SecretID that nobody knows, and no later run can tell it from one that waits to be used. It
+        ends with its lifetime, so give it one, here or by O(secret_id_ttl).
+      - To end it sooner, set O(secret_id_keep=0) where at most one is to wait at a time. Where
+        others may wait, say by O(secret_id_issue.metadata) whom each is for; O(secret_id_list)
+        shows that, and O(secret_id_destroy) takes the older ones of the same.
     type: dict
     suboptions:
       wrap_ttl:

@@ -178,6 +178,26 @@ def test_a_secret_id_that_nobody_got(server: OpenBao) -> None:
         assert left == [result["issued"]["accessor"]]
 
 
+def test_a_secret_id_that_nobody_got_among_others(server: OpenBao) -> None:
+    """Where others wait to be used, it is found by whom it is for, as the module's page says."""
+
+    def call(**more: Any) -> dict[str, Any]:
+        at = server.arguments(token=server.root_token)
+        return run_module(vault_approle, **at, name="shared", secret_id_ttl="10m", **more)
+
+    issues = {who: {"wrap_ttl": "60s", "metadata": {"for": who}} for who in ("one", "other")}
+    waits = call(secret_id_issue=issues["other"])["issued"]["accessor"]
+    arguments = {"name": "shared", "secret_id_issue": issues["one"]}
+    assert killed(server, vault_approle, arguments, at=1, arrives=True)
+    result = call(secret_id_issue=issues["one"], secret_id_list=True)
+    newest = result["issued"]["accessor"]
+    ours = [e["accessor"] for e in result["secret_ids"] if e["metadata"] == {"for": "one"}]
+    assert (len(ours), ours[0]) == (2, newest)
+    call(secret_id_destroy=ours[1:])
+    with server.client() as client:
+        assert set(client.keys("auth/approle/role/shared/secret-id")) == {waits, newest}
+
+
 @pytest.mark.parametrize("arrives", [False, True], ids=["not received", "received"])
 def test_nothing_is_minted_twice(server: OpenBao, arrives: bool) -> None:
     """Whichever write is the last: the next run's SecretID is the only one there is."""
