@@ -40,7 +40,7 @@ down: bootstrap ## Remove the drill host, its images, networks and volumes, and 
 	scripts/down $(ARGS)
 
 .PHONY: bench
-bench: bootstrap ## Measure against the baselines; results go to build/bench.
+bench: bootstrap-tests ## Measure against the baselines; results go to build/bench.
 	pytest -q tests/benchmarks -m ""
 
 ##@ Check

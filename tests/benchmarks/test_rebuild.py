@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "drill-bench"
 ADDRESS = "198.19.255.15"
 HERE = ROOT / "build" / "drill" / NAME
+# Seconds for a rebuild, and the part of that for a second run.
+LIMIT, SHARE = 180, 0.2
 COMPOSE = ["docker", "compose", "-f", "/opt/tamshai/compose.yaml"]
 
 
@@ -104,3 +106,5 @@ def test_rebuild_against_bare_compose(host: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rebuild.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps({k: v for k, v in result.items() if "phases" not in k}, indent=2))
+    assert first <= LIMIT
+    assert second <= SHARE * first

@@ -38,8 +38,8 @@ from ansible_collections.tamshai.phoenix.plugins.modules import (
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
 
 from fixtures.agents import bao
-from fixtures.bao_dev import DevServer, dev_server
 from fixtures.modules import call
+from fixtures.openbao import OpenBao, running
 from fixtures.ports import free_port
 from fixtures.postgres import REPO, Server, server
 from fixtures.reference_services import (
@@ -156,13 +156,15 @@ def database() -> Iterator[Server]:
 
 
 @pytest.fixture
-def vault(database: Server) -> Iterator[DevServer]:
-    with dev_server() as made:
+def vault(tmp_path: Path, database: Server) -> Iterator[OpenBao]:
+    with running(tmp_path / "vault") as made:
+        with made.ready().client() as client:
+            client.write("sys/mounts/database", {"type": "database"})
         hand_over(database, made)
         yield made
 
 
-def hand_over(database: Server, vault: DevServer) -> None:
+def hand_over(database: Server, vault: OpenBao) -> None:
     """A run of the role: it keeps the two half a period apart."""
     client = database.folder / "clients" / "vault_rotator"
     url = (
@@ -174,7 +176,7 @@ def hand_over(database: Server, vault: DevServer) -> None:
     second = {**first, "name": "tamshai-app-b", "username": SECOND, "turns_with": "tamshai-app"}
     handed = call(
         vault_database,
-        **vault.login,
+        **vault.arguments(token=vault.root_token),
         **database.login(),
         connection={"name": "c", "connection_url": url, "database": "tamshai_hr"},
         static_roles=[first, second],
@@ -208,11 +210,12 @@ def service(tmp_path: Path, database: Server) -> Iterator[ServiceProcess]:
 
 @pytest.fixture
 def agent(
-    tmp_path: Path, database: Server, vault: DevServer, service: ServiceProcess
+    tmp_path: Path, database: Server, vault: OpenBao, service: ServiceProcess
 ) -> Iterator[None]:
     """As the estate's agent renders: one JSON object by one rename, then a signal."""
     assert service.process is not None
-    (tmp_path / "token").write_text(vault.token)
+    (tmp_path / "token").write_text(vault.root_token)
+    place = vault.operator / "current"
     source = {"static_role": "tamshai-app", "turns_with": "tamshai-app-b"}
     clients = database.folder / "clients"
     named = {**source, "field": "username"}
@@ -223,7 +226,12 @@ def agent(
         "POSTGRES_SSL_KEY": {**named, "format": f"{clients}/%s/tls.key"},
     }
     config = {
-        "vault": {"address": vault.url},
+        "vault": {
+            "address": vault.url,
+            "ca_cert": str(place / "ca.crt"),
+            "client_cert": str(place / "tls.crt"),
+            "client_key": str(place / "tls.key"),
+        },
         "auto_auth": {
             "method": [
                 {"type": "token_file", "config": {"token_file_path": str(tmp_path / "token")}}
@@ -256,15 +264,18 @@ def agent(
 
 @pytest.mark.usefixtures("agent")
 def test_no_request_fails_while_passwords_rotate_by_turns(
-    tmp_path: Path, database: Server, vault: DevServer, service: ServiceProcess
+    tmp_path: Path, database: Server, vault: OpenBao, service: ServiceProcess
 ) -> None:
     bundle = service.authority.bundle(
         tmp_path / "caller", "mcp-gateway", uris=(spiffe("service/mcp-gateway"),)
     )
 
     def last() -> list[str]:
-        roles = ("tamshai-app", "tamshai-app-b")
-        return [vault.read(f"database/static-roles/{r}")["last_vault_rotation"] for r in roles]
+        with vault.client() as client:
+            roles = [
+                client.read(f"database/static-roles/{r}") for r in ("tamshai-app", "tamshai-app-b")
+            ]
+        return [str((role or {})["last_vault_rotation"]) for role in roles]
 
     def used() -> str:
         return str(json.loads(service.secrets_file.read_bytes())["POSTGRES_USER"])
@@ -300,7 +311,8 @@ def test_no_request_fails_while_passwords_rotate_by_turns(
     report = {
         "name": "rotation_under_load",
         "unit": "failed requests",
-        "what": f"{CALLERS} callers ask mcp-hr without a pause while its two logins are rotated",
+        "what": f"{CALLERS} callers ask mcp-hr without a pause while its two logins are rotated "
+        "by a server over TLS",
         "ours": len(load.failures),
         "baseline": None,
         "ratio": None,
