@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
 import json
@@ -47,6 +48,7 @@ from fixtures.postgres import SERVER_NAME, Server, server
 pytestmark = pytest.mark.skipif(bao() is None, reason="OpenBao is not installed")
 
 CONNECTION = "postgresql-d_hr"
+ANY_ROLE = {"plugin_name": "postgresql-database-plugin", "allowed_roles": "*"}
 # Other than the one that the hand-over has written, and to the same effect.
 STATEMENT = "SELECT vault_rotation.set_password('{{name}}', '{{password}}') WHERE true"
 REFUSE = "REVOKE EXECUTE ON FUNCTION vault_rotation.set_password FROM vault_rotator"
@@ -575,6 +577,27 @@ class TestStaticRole:
         assert not run_module(by, **at)["changed"]
         assert handed.password() == password
         assert handed.log_in() == "app"
+
+    def test_names_with_every_character(self, handed: World) -> None:
+        """What the server takes from a plain HTTP client, both modules give it, and read back."""
+        handed.vault.request("POST", f"database/config/{CONNECTION}", ANY_ROLE)
+        role: dict[str, Any] = {"db_name": CONNECTION, "username": "app", "rotation_period": "1h"}
+        role["rotation_statements"] = [STATEMENT]
+        letters = [chr(number) for number in range(33, 127) if chr(number) != "/"]
+        allowed = []
+        for letter in [*letters, "x y", "é", "日", "a/b"]:
+            with contextlib.suppress(OSError):
+                handed.vault.request("POST", f"database/static-roles/raw-{letter}-end", role)
+                allowed.append(letter)
+        assert len(allowed) > 60, allowed
+        made = [{"name": f"our-{letter}-End", **role} for letter in allowed]
+        at = {**handed.vault.login, "static_roles": made}
+        assert [run_module(vault_config, **at).get("changed") for _run in range(2)] == [True, False]
+        for entry in made:
+            again = run_module(vault_db_static_role, **handed.vault.login, **entry)
+            assert again.get("changed") is False, again
+        there = set(handed.vault.request("LIST", "database/static-roles")["data"]["keys"])
+        assert {entry["name"] for entry in made} <= there
 
     def test_the_login_of_a_role_is_fixed(self, single: dict[str, Any]) -> None:
         result = call(vault_db_static_role, **single, username="other_app")

@@ -97,6 +97,7 @@ def furnished(folder: Path) -> Iterator[OpenBao]:
             client.write("sys/auth/approle", {"type": "approle"})
             client.write("sys/auth/cert", {"type": "cert"})
             client.write("sys/mounts/kv", {"type": "kv", "options": {"version": "2"}})
+            client.write("sys/mounts/database", {"type": "database"})
         yield made
 
 
@@ -430,12 +431,24 @@ class TestClock:
         eventually(lambda: not configure(server, retries=0).get("failed"), "the right certificate")
 
 
+CONNECTION = {
+    "plugin_name": "postgresql-database-plugin",
+    "connection_url": "postgresql://{{username}}:{{password}}@127.0.0.1:1/none",
+    "username": "rotator",
+    "verify_connection": False,
+}
 NAMES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "policies": ("sys/policies/acl", "sys/policies/acl/{}", {"policy": "# raw"}),
     "approles": ("auth/approle/role", "auth/approle/role/{}", {"token_ttl": 60}),
     "cert_roles": ("auth/cert/certs", "auth/cert/certs/{}", {"token_ttl": 60}),
     "secrets": ("kv/metadata", "kv/data/{}", {"data": {"A": "raw"}}),
+    "auth_methods": ("sys/auth", "sys/auth/{}", {"type": "userpass"}),
+    "secret_engines": ("sys/mounts", "sys/mounts/{}", {"type": "kv"}),
+    "database_connections": ("database/config", "database/config/{}", CONNECTION),
+    "rate_limits": ("sys/quotas/rate-limit", "sys/quotas/rate-limit/{}", {"rate": 10**6}),
 }
+# Kinds whose names the server keeps in lower case.
+LOWERED = ("policies", "approles", "cert_roles")
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -449,13 +462,15 @@ def test_every_character_that_a_name_may_have(
     letters += ["x y", "é", "日", "Σ", "a/b"]
     place = server.operator / "current"
     allowed = []
-    for letter in letters:
+    for number, letter in enumerate(letters):
         name = f"raw-{letter}-end"
         encoded = "".join(f"%{byte:02X}" for byte in name.encode())
-        answer = _curl(server, place, path.format(encoded), {**body, **ca})
+        # Two rate limits must not be of one path.
+        more = {"path": f"kv/raw{number}"} if kind == "rate_limits" else ca
+        answer = _curl(server, place, path.format(encoded), {**body, **more})
         allowed += [letter] if answer < 300 else []
     assert len(allowed) > 60, allowed
-    if kind != "secrets":  # the server keeps these names in lower case
+    if kind in LOWERED:
         allowed = [letter for letter in allowed if letter not in string.ascii_uppercase]
     names = [f"our-{letter}-End" for letter in allowed]
     made: list[dict[str, Any]] = {
@@ -463,16 +478,25 @@ def test_every_character_that_a_name_may_have(
         "approles": [{"name": name, "token_ttl": 7} for name in names],
         "cert_roles": [{"name": name, "token_ttl": 7, **ca} for name in names],
         "secrets": [{"path": name, "data": {"A": "ours"}} for name in names],
+        "auth_methods": [{"path": name, "type": "userpass"} for name in names],
+        "secret_engines": [{"path": name, "type": "kv"} for name in names],
+        "database_connections": [{"name": name, **CONNECTION} for name in names],
+        "rate_limits": [
+            {"name": name, "rate": 10**6, "path": f"kv/our{number}"}
+            for number, name in enumerate(names)
+        ],
     }[kind]
     results = [
         write(server, made) if kind == "secrets" else configure(server, **{kind: made})
         for _run in range(2)
     ]
     assert [result.get("changed") for result in results] == [True, False], results
-    there = set(root.keys(listed))
-    for entry in made:
-        name = str(entry["path"] if kind == "secrets" else entry["name"].lower())
-        assert (name if name in there else name.partition("/")[0] + "/") in there, name
+    mounts = kind in ("auth_methods", "secret_engines")  # which are read, not listed
+    there = set((root.read(listed) or {}) if mounts else root.keys(listed))
+    for name in names:
+        kept = name.lower() if kind in LOWERED else name
+        folder = kept if mounts else kept.partition("/")[0]
+        assert kept in there or f"{folder}/" in there, name
 
 
 def _curl(server: OpenBao, place: Path, path: str, body: dict[str, Any]) -> int:
