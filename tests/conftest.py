@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def _extend_namespace() -> None:
     ours = str(COLLECTIONS / "ansible_collections")
     if ours not in package.__path__:
         package.__path__.append(ours)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _notes_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a module notes on its machine is of no run but this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

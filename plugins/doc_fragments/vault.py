@@ -134,6 +134,9 @@ options:
         server needs.
       - With them the module works as root, by a token that is made for it, known to it alone, and
         revoked before it ends. Root tokens that were left by a killed run are revoked as well.
+      - An attempt to make one that a killed run has left is begun anew by the next run on the same
+        machine, which knows it by a note below C(~/.cache) or C(XDG_CACHE_HOME). One that somebody
+        else has under way is left alone, and the module fails.
       - OpenBao wants the caller to have a token that may use C(sys/generate-root-token/).
       - In check mode no such token is made, and the module reads as what it is otherwise.
     type: list

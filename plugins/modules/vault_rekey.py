@@ -13,6 +13,9 @@ description:
   - Has a server make new shares for its present ones, in clear or each encrypted to its custodian.
   - The new shares come into force only when enough of them have been shown to the server, so that a
     crash, or a custodian who cannot decrypt, costs nothing; until then the present ones open it.
+  - A change that a killed run has left before it got the new shares is begun anew by the next run
+    on the same machine, which knows it by a note below C(~/.cache) or C(XDG_CACHE_HOME). Another
+    one that is under way is left alone.
   - Recovery shares of a server that unseals itself are changed in the same way.
 author:
   - tamshai.phoenix contributors (@tamshai)
@@ -42,6 +45,15 @@ options:
     type: list
     elements: str
     default: []
+  former_shares:
+    description:
+      - With V(verified) the shares that the change replaces, as far as they are at hand.
+      - Where no change waits for its new shares, a quorum of these tells whether the new ones are
+        in force already, because an earlier run was killed right after it had shown the last of
+        them. The server is asked for a change by them, which is cancelled at once.
+    type: list
+    elements: str
+    default: []
   new_shares:
     description: How many new shares are made.
     type: int
@@ -62,7 +74,10 @@ options:
     type: bool
     default: false
   verify:
-    description: Whether the new shares have to be shown before they come into force.
+    description:
+      - Whether the new shares have to be shown before they come into force.
+      - With V(false) a module that is killed while the server answers has lost the new shares, and
+        the present ones are worth nothing.
     type: bool
     default: true
   allow_partial:
@@ -114,8 +129,6 @@ missing:
   type: int
   sample: 1
 """
-
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -170,20 +183,32 @@ def begun(module: AnsibleModule, client: VaultClient) -> Result:
 
 
 def verified(module: AnsibleModule, client: VaultClient) -> Result:
-    options, plan = module.params, Plan()
-    rekey = Rekey(client)
-    plan.add("shares", client.url, "verify")
-    if module.check_mode:
-        if not rekey.state().get("verification_nonce"):
-            raise QuorumError("no change of shares waits for its new shares")
-        return Result(plan, in_force=False, missing=0)
-    shown: dict[str, Any] = rekey.show(options["shares"])
-    if not shown["complete"] and not options["allow_partial"]:
+    options, plan, rekey = module.params, Plan(), Rekey(client)
+    waiting = rekey.waiting()
+    if waiting is None:
+        # A run that was killed right after it had shown the last share has not been told so.
+        if not module.check_mode and rekey.replaced(options["former_shares"]):
+            return Result(plan, in_force=True, missing=0)
         raise QuorumError(
-            f"the new shares are not in force: {shown['missing']} more have to be shown",
-            unseal_missing=shown["missing"],
+            "no change of shares waits for its new shares",
+            hint="It was cancelled, or the server was restarted: begin it anew. If a run was cut "
+            "off that showed the last share, the new ones are in force.",
         )
-    return Result(plan, in_force=shown["complete"], missing=shown["missing"])
+    before, threshold = waiting
+    given = {share.strip() for share in options["shares"] if share.strip()}
+    # A dry run cannot know which of them the server has been shown already.
+    shown = min(before + len(given), threshold)
+    if not module.check_mode:
+        shown = rekey.show(options["shares"])
+    missing = threshold - shown
+    if missing and not options["allow_partial"]:
+        raise QuorumError(
+            f"the new shares are not in force: {missing} more have to be shown",
+            unseal_missing=missing,
+        )
+    if shown != before:
+        plan.add("new shares", client.url, "verify", {"shown": before}, {"shown": shown})
+    return Result(plan, in_force=not missing, missing=missing)
 
 
 def cancelled(module: AnsibleModule, client: VaultClient) -> Result:
@@ -211,6 +236,7 @@ def main() -> None:
     spec.update(
         state={"type": "str", "choices": list(STATES), "required": True},
         shares={"type": "list", "elements": "str", "default": [], "no_log": True},
+        former_shares={"type": "list", "elements": "str", "default": [], "no_log": True},
         new_shares={"type": "int", "default": 5},
         new_threshold={"type": "int", "default": 3},
         # Not secret, unless somebody gives private ones by mistake.

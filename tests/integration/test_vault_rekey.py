@@ -108,6 +108,48 @@ def test_until_the_new_ones_are_shown_the_old_ones_open(server: OpenBao) -> None
     assert opens(server, server.shares[1:]) is True
 
 
+def test_a_change_that_a_dry_run_predicts(server: OpenBao) -> None:
+    new = {"new_shares": 3, "new_threshold": 2, "plain": True}
+    shares = rekey(server, "begun", shares=server.shares, **new)["unseal_shares"]
+    too_few = {"shares": shares[:1]}
+    for check in (True, False):
+        nothing = rekey(server, "verified", check=check, allow_partial=True)
+        assert (nothing["changed"], nothing["in_force"], nothing["missing"]) == (False, False, 2)
+    for check in (True, False):
+        refused = rekey(server, "verified", check=check, **too_few)
+        assert refused["msg"].startswith("the new shares are not in force: 1 more have to be shown")
+    with server.client() as client:
+        assert (client.read("sys/rotate/root/verify") or {})["progress"] == 1
+    for check in (True, False):
+        again = rekey(server, "verified", check=check, shares=shares[1:2])
+        assert (again["changed"], again["in_force"], again["missing"]) == (True, True, 0)
+    over = rekey(server, "verified", shares=shares)
+    assert "no change of shares waits for its new shares" in over["msg"]
+
+
+def test_a_run_that_died_after_the_last_new_share_was_shown(server: OpenBao) -> None:
+    """The next one finds that the shares which were to be replaced have been."""
+    new = {"new_shares": 3, "new_threshold": 2, "plain": True}
+    former = {"former_shares": server.shares}
+
+    def none_waits(**given: Any) -> None:
+        with server.client() as client:
+            assert "waits for its new shares" in rekey(server, "verified", **given)["msg"]
+            assert (client.read("sys/rotate/root/init") or {})["started"] is False
+
+    # Before there was a change the present ones are in force, whoever says what.
+    none_waits(**former)
+    wrong = "0" + server.shares[0][1:] if server.shares[0][0] != "0" else "1" + server.shares[0][1:]
+    none_waits(former_shares=[wrong, *server.shares[1:]])
+    shares = rekey(server, "begun", shares=server.shares, **new)["unseal_shares"]
+    assert rekey(server, "verified", shares=shares, **former)["changed"] is True
+    none_waits(former_shares=server.shares[:1])
+    none_waits(check=True, **former)
+    done = rekey(server, "verified", shares=shares[:1], **former)
+    assert (done.get("in_force"), done["missing"], done["changed"]) == (True, 0, False)
+    assert opens(server, shares) is True
+
+
 def test_what_is_refused(server: OpenBao, custodians: list[Custodian]) -> None:
     new = {"new_shares": 1, "new_threshold": 1}
     assert "in clear" in rekey(server, "begun", shares=server.shares, **new)["msg"]

@@ -29,6 +29,7 @@ from ansible_collections.tamshai.phoenix.plugins.filter.vault_seal_config import
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.seals import KINDS
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_init,
+    vault_rekey,
     vault_seal_info,
     vault_unseal,
 )
@@ -155,6 +156,22 @@ def test_opened_by_a_transit_server(sealed: Sealed, token: str) -> None:
     assert (found["type"], found["opens_itself"], found["sealed"]) == ("transit", True, False)
     assert (found["threshold"], found["shares"], found["migration"]) == (2, 3, False)
     assert sealed.opens_itself()
+
+
+def test_recovery_shares_that_were_replaced_are_known_for_it(sealed: Sealed) -> None:
+    """By a run that shows a new share after the one that showed the last of them was killed."""
+    sealed.declare("static")
+    sealed.begin()
+    at = sealed.server.arguments(token=sealed.server.root_token)
+    given = {"shares": sealed.server.shares, "new_shares": 3, "new_threshold": 2, "plain": True}
+    shares = run_module(vault_rekey, **at, state="begun", **given)["unseal_shares"]
+    former = {"state": "verified", "former_shares": sealed.server.shares}
+    assert run_module(vault_rekey, **at, shares=shares, **former)["in_force"] is True
+    again = run_module(vault_rekey, **at, shares=shares[:1], **former)
+    assert (again["in_force"], again["changed"]) == (True, False)
+    former["former_shares"] = shares
+    present = run_module(vault_rekey, **at, shares=shares[:1], **former)
+    assert "no change of shares waits" in present["msg"]
 
 
 def test_a_transit_server_that_refuses_the_token_opens_nothing(sealed: Sealed) -> None:

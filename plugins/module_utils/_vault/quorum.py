@@ -16,6 +16,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors i
     listed,
     lookup,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.undertaking import Undertaking
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
@@ -37,18 +38,24 @@ class QuorumError(PhoenixError):
 def generate_root(ask: Ask, shares: Sequence[str]) -> str:
     """Make a root token from shares.
 
-    An attempt that somebody else has under way is not disturbed.
+    An attempt that a killed run on this machine has left is begun anew; one that somebody else has
+    under way is not disturbed.
 
     :raises QuorumError: if there are too few shares, or a wrong one among them.
     """
-    way, begun = _begin(ask)
-    needed, nonce = int(begun.get("required") or 0), begun["nonce"]
-    unique = list(dict.fromkeys(share.strip() for share in shares if share.strip()))
-    try:
-        answer = _give(ask, f"{way}/update", nonce, unique, needed)
-    except BaseException:
-        ask("DELETE", f"{way}/attempt", None)
-        raise
+    cluster = str(ask("GET", "sys/seal-status", None).get("cluster_id", ""))
+    with Undertaking("root token", cluster) as undertaking:
+        way, begun = _begin(ask, undertaking)
+        undertaking.begun(begun["nonce"])
+        needed = int(begun.get("required") or 0)
+        unique = list(dict.fromkeys(share.strip() for share in shares if share.strip()))
+        try:
+            answer = _give(ask, f"{way}/update", begun["nonce"], unique, needed)
+        except BaseException:
+            ask("DELETE", f"{way}/attempt", None)
+            undertaking.over()
+            raise
+        undertaking.over()
     encoded = str(answer.get("encoded_token") or answer.get("encoded_root_token") or "")
     return _decode(encoded, str(begun["otp"]))
 
@@ -91,17 +98,25 @@ def revoke_forgotten(client: VaultClient) -> list[str]:
     return revoked
 
 
-def _begin(ask: Ask) -> tuple[str, dict[str, Any]]:
+def _begin(ask: Ask, undertaking: Undertaking) -> tuple[str, dict[str, Any]]:
     for way in _WAYS:
         try:
-            if _data(ask("GET", f"{way}/attempt", None)).get("started"):
-                raise QuorumError(
-                    "somebody else is making a root token right now",
-                    hint=f"Wait for them, or cancel it by DELETE {way}/attempt.",
-                )
-            return way, _data(ask("POST", f"{way}/attempt", {}))
+            found = _data(ask("GET", f"{way}/attempt", None))
         except (errors.NoRouteError, errors.RefusedError):
             continue
+        if found.get("started"):
+            if not undertaking.is_ours(found):
+                raise QuorumError(
+                    "somebody else is making a root token right now, and has given "
+                    f"{found.get('progress', 0)} of {found.get('required')} shares",
+                    hint=f"Wait for them. If nobody is at it: bao delete {way}/attempt",
+                )
+            ask("DELETE", f"{way}/attempt", None)
+        undertaking.ask()
+        try:
+            return way, _data(ask("POST", f"{way}/attempt", {}))
+        except (errors.NoRouteError, errors.RefusedError):
+            undertaking.over()
     raise QuorumError("the server makes no root token from shares: both ways are switched off")
 
 

@@ -6,14 +6,24 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.bootstrap import (
+    MAX_COMBINATIONS,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import QuorumError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.undertaking import Undertaking
 
 __all__ = ["Rekey"]
+
+
+class _RefusedSharesError(QuorumError):
+    """The server takes them for none of its own."""
 
 
 class Rekey:
@@ -21,7 +31,8 @@ class Rekey:
 
     def __init__(self, client: VaultClient) -> None:
         self._client = client
-        recovery = bool(client.seal_status().get("recovery_seal"))
+        self._status = client.seal_status()
+        recovery = bool(self._status.get("recovery_seal"))
         # OpenBao's names, then Vault's.
         self._ways = (
             ["sys/rotate/recovery", "sys/rekey-recovery-key"]
@@ -29,6 +40,8 @@ class Rekey:
             else ["sys/rotate/root", "sys/rekey"]
         )
         self._way = ""
+        cluster = str(self._status.get("cluster_id", ""))
+        self._undertaking = Undertaking("change of shares", cluster)
 
     def state(self) -> dict[str, Any]:
         """``started``, ``required``, ``progress``, ``verification_nonce``, ..."""
@@ -44,15 +57,16 @@ class Rekey:
     def enough(self, current: Sequence[str]) -> list[str]:
         """As many of the current shares as a change needs.
 
-        :raises QuorumError: if they are too few, or a change is under way.
+        :raises QuorumError: if they are too few, or a change is under way that is not one that a
+            killed run on this machine has left.
         """
         state = self.state()
-        if state.get("started"):
+        if state.get("started") and not self._undertaking.is_ours(state):
             raise QuorumError(
                 "a change of shares is under way already",
-                hint="End it by showing the new shares, or cancel it.",
+                hint="End it by showing the new shares, or cancel it (state=cancelled).",
             )
-        unique = list(dict.fromkeys(share.strip() for share in current if share.strip()))
+        unique = _unique(current)
         needed = int(state.get("required") or 0)
         if len(unique) < needed:
             raise QuorumError(
@@ -74,7 +88,6 @@ class Rekey:
 
         :raises QuorumError: if a change is under way, or the current shares are too few or wrong.
         """
-        unique = self.enough(current)
         body: dict[str, Any] = {
             "secret_shares": shares,
             "secret_threshold": threshold,
@@ -82,40 +95,87 @@ class Rekey:
         }
         if pgp_keys:
             body["pgp_keys"] = list(pgp_keys)
-        nonce = _data(self._write("init", body))["nonce"]
-        try:
-            for share in unique:
-                answer = _data(self._write("update", {"key": share, "nonce": nonce}))
-        except BaseException as error:
-            self.cancel()
-            if isinstance(error, (errors.RefusedError, errors.ServerFailureError)):
-                raise QuorumError(
-                    f"the present shares were refused: {'; '.join(error.messages)}",
-                    hint="One of them is wrong or belongs to another server.",
-                ) from error
-            raise
+        with self._undertaking as undertaking:
+            unique = self.enough(current)
+            self.cancel()  # what a killed run has left
+            undertaking.ask()
+            try:
+                nonce = _data(self._write("init", body))["nonce"]
+            except errors.RefusedError:
+                undertaking.over()
+                raise
+            undertaking.begun(nonce)
+            try:
+                answer = self._update(nonce, unique)
+            except BaseException:
+                self.cancel()
+                undertaking.over()
+                raise
+            undertaking.over()
         kept = answer.get("keys_base64" if pgp_keys else "keys") or []
         return {"shares": [str(share) for share in kept], "in_force": not verify}
 
-    def show(self, shares: Sequence[str]) -> dict[str, Any]:
-        """Show new shares; returns ``complete`` and ``missing``."""
-        state = self.state()
-        nonce, threshold = state.get("verification_nonce"), int(state.get("t") or 0)
-        if not nonce:
-            raise QuorumError("no change of shares waits for its new shares")
-        progress = int(_data(self._client.call("GET", f"{self._way}/verify").body)["progress"])
-        for share in dict.fromkeys(share.strip() for share in shares if share.strip()):
+    def _update(self, nonce: str, current: Sequence[str]) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        try:
+            for share in current:
+                answer = _data(self._write("update", {"key": share, "nonce": nonce}))
+        except (errors.RefusedError, errors.ServerFailureError) as error:
+            # Only what the server says of the request is about the shares.
+            refused = isinstance(error, errors.RefusedError)
+            raise (_RefusedSharesError if refused else QuorumError)(
+                f"the present shares were refused: {'; '.join(error.messages)}",
+                hint="One of them is wrong or belongs to another server.",
+            ) from error
+        return answer
+
+    def waiting(self) -> tuple[int, int] | None:
+        """How many new shares the server has been shown, and of how many.
+
+        :returns: ``None`` where no change waits for its new shares.
+        """
+        if not self.state().get("verification_nonce"):
+            return None
+        found = _data(self._client.call("GET", f"{self._way}/verify").body)
+        return int(found.get("progress") or 0), int(found.get("t") or 0)
+
+    def replaced(self, former: Sequence[str]) -> bool:
+        """Whether shares were the server's and are no more, because others are in force.
+
+        The server is asked for a change by them that would have to be verified, and which is
+        forgotten at once. It is one set after the other, since one wrong share among them spoils
+        those that it is in. With too few of them nothing is known, and this is ``False``.
+        """
+        unique, needed = _unique(former), int(self.state().get("required") or 0)
+        if not needed or not 0 < math.comb(len(unique), needed) <= MAX_COMBINATIONS:
+            return False
+        new = {"shares": int(self._status["n"]), "threshold": int(self._status["t"])}
+        for some in itertools.combinations(unique, needed):
             try:
-                answer = _data(self._write("verify", {"key": share, "nonce": nonce}))
+                self.begin(some, pgp_keys=[], verify=True, **new)
+            except _RefusedSharesError:
+                continue
+            self.cancel()
+            return False
+        return True
+
+    def show(self, shares: Sequence[str]) -> int:
+        """Show new shares; returns how many the server has then been shown."""
+        state = self.state()
+        progress, _threshold = self.waiting() or (0, 0)
+        for share in _unique(shares):
+            body = {"key": share, "nonce": state.get("verification_nonce")}
+            try:
+                answer = _data(self._write("verify", body))
             except (errors.RefusedError, errors.ServerFailureError) as error:
                 raise QuorumError(
                     f"the new shares were refused: {'; '.join(error.messages)}",
                     hint="Show them again; the present shares are still in force.",
                 ) from error
             if answer.get("complete"):
-                return {"complete": True, "missing": 0}
+                return int(state["t"])
             progress = int(answer.get("progress") or 0)
-        return {"complete": False, "missing": max(threshold - progress, 0)}
+        return progress
 
     def cancel(self) -> bool:
         """Forget a change that is under way; ``False`` where there is none."""
@@ -126,6 +186,10 @@ class Rekey:
 
     def _write(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._client.write(f"{self._way}/{what}", body, repeatable=False)
+
+
+def _unique(shares: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(share.strip() for share in shares if share.strip()))
 
 
 def _data(body: Mapping[str, Any]) -> dict[str, Any]:

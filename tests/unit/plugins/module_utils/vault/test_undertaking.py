@@ -1,0 +1,82 @@
+# Copyright: (c) 2026, tamshai.phoenix contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a killed run has left at a server is told from what somebody else does there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.undertaking import Undertaking
+
+OURS = "da5b074b-4d60-024e-dc9f-9212aed2750b"
+THEIRS = "04a45f27-8c96-967f-93a4-67f667c76c8a"
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def begun(nonce: str = OURS, cluster: str = "c1", kind: str = "root token") -> None:
+    """By a run that is killed then."""
+    with Undertaking(kind, cluster) as made:
+        made.ask()
+        if nonce:
+            made.begun(nonce)
+
+
+def ours(nonce: str = OURS, cluster: str = "c1", **found: object) -> bool:
+    return Undertaking("root token", cluster).is_ours({"nonce": nonce, "progress": 0, **found})
+
+
+def test_by_its_nonce() -> None:
+    assert not ours()
+    begun()
+    assert ours()
+    assert ours(progress=2)
+    assert not ours(THEIRS)
+    assert not ours(cluster="c2")
+    begun(THEIRS, kind="change of shares")
+    assert ours()
+
+
+def test_where_the_server_was_asked_and_its_answer_never_came() -> None:
+    begun("")
+    assert ours(THEIRS)
+    assert not ours(THEIRS, progress=1)
+    assert not ours(THEIRS, verification_nonce=OURS)
+    begun()
+    assert not ours(THEIRS)
+
+
+def test_one_that_is_over() -> None:
+    begun()
+    with Undertaking("root token", "c1") as made:
+        made.over()
+    assert not ours()
+    assert not ours("")
+
+
+def test_a_run_that_lives_is_not_robbed() -> None:
+    with Undertaking("root token", "c1"):
+        other = Undertaking("root token", "c1")
+        with pytest.raises(PhoenixError, match="another run on this machine is making a root"):
+            other.__enter__()
+        with Undertaking("root token", "c2"), Undertaking("change of shares", "c1"):
+            pass
+    with other:
+        pass
+
+
+def test_where_nothing_can_be_noted_nothing_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(PhoenixError, match="no note can be made"):
+        Undertaking("root token", "c1").__enter__()
