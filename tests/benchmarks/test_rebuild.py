@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "drill-bench"
 ADDRESS = "198.19.255.15"
 HERE = ROOT / "build" / "drill" / NAME
-# Seconds for a rebuild, and the part of that for a second run.
+# Seconds for a rebuild, and the part of that for a second run; two cores with nothing else to do.
 LIMIT, SHARE = 180, 0.2
 COMPOSE = ["docker", "compose", "-f", "/opt/tamshai/compose.yaml"]
 
