@@ -83,7 +83,10 @@ def _common(model: Mapping[str, Any], service: Mapping[str, Any], image: str) ->
         "tmpfs": ["/tmp"],  # noqa: S108 - a mount inside the container
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
+        # Memory and swap together: none of it is swap, since not every service locks its secrets in
+        # memory. Alone, a limit of memory would let a container have as much swap again.
         "mem_limit": service["memory"],
+        "memswap_limit": service["memory"],
         "environment": {},
         "networks": networks,
         "volumes": [_bind(service["certs"], "/tls")],

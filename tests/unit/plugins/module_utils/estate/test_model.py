@@ -223,6 +223,7 @@ def test_every_container_is_confined(estate: dict[str, Any]) -> None:
         assert container["read_only"] is True
         assert not container["user"].startswith("0:")
         assert container["mem_limit"]
+        assert container["memswap_limit"] == container["mem_limit"], "it may swap"
         assert container["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
         writable = [m["target"] for m in container["volumes"] if not m.get("read_only")]
         assert "/tls" not in writable
