@@ -101,6 +101,12 @@ host:
     swap_mib:
       description: Swap.
       type: int
+    plain_swap:
+      description:
+        - Swap areas that may leave what was in memory on a disk as it was, since they are not
+          encrypted. In a container, those of the machine that it runs on.
+      type: list
+      elements: str
     cpus:
       description: Number of processors.
       type: int
@@ -118,6 +124,18 @@ host:
     ssh_client:
       description: Address that the SSH session comes from.
       type: str
+    ssh_port:
+      description: Port of the host that the SSH session came to, zero where it is none.
+      type: int
+    ssh_user:
+      description: Name of the user who logged in by SSH, before any change of privileges.
+      type: str
+    ssh_socket:
+      description: Whether systemd listens for the SSH server, which then has no say in the port.
+      type: bool
+    reboot_required:
+      description: Whether an upgrade waits for a reboot, as Debian notes it.
+      type: bool
     skew:
       description: Seconds by which the host's clock is ahead, less than zero where it is behind.
       type: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["gather"]
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host.swaps import swaps
+
+__all__ = ["container_manager", "gather"]
 
 ROOT = Path("/")
 
@@ -32,6 +35,7 @@ def gather(disks: list[str], control_time: float | None, root: Path = ROOT) -> d
     """
     now = time.time()
     release = _os_release(root)
+    session = _ssh_session(root)
     memory = _meminfo(root)
     return {
         "distribution": release.get("ID", ""),
@@ -40,16 +44,21 @@ def gather(disks: list[str], control_time: float | None, root: Path = ROOT) -> d
         "codename": release.get("VERSION_CODENAME", ""),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "container": _container(root),
+        "container": container_manager(root),
         "systemd": (root / "run/systemd/system").is_dir(),
         "uid": os.geteuid(),
         "memory_mib": memory.get("MemTotal", 0) // 1024,
         "swap_mib": memory.get("SwapTotal", 0) // 1024,
+        "plain_swap": [swap.name for swap in swaps(root) if swap.plain],
         "cpus": os.cpu_count() or 1,
         "disks": [_disk(path) for path in disks],
         "cgroup_controllers": _read(root / "sys/fs/cgroup/cgroup.controllers").split(),
         "mtu": _mtu(root),
-        "ssh_client": _ssh_client(root),
+        "ssh_client": session["client"],
+        "ssh_port": session["port"],
+        "ssh_user": session["user"],
+        "ssh_socket": _active("ssh.socket"),
+        "reboot_required": (root / "run/reboot-required").exists(),
         "skew": None if control_time is None else round(now - control_time, 3),
         "docker": _version(["docker", "--version"]),
         "python_apt": any(root.glob("usr/lib/python3/dist-packages/apt_pkg*.so")),
@@ -79,7 +88,7 @@ def _meminfo(root: Path) -> dict[str, int]:
     return {name: int(size) for name, size in found}
 
 
-def _container(root: Path) -> str:
+def container_manager(root: Path = ROOT) -> str:
     """Which container manager this runs under, empty on a machine of its own (systemd's rule)."""
     return _read(root / "run/systemd/container").strip() or (
         "docker" if (root / ".dockerenv").exists() else ""
@@ -103,22 +112,45 @@ def _mtu(root: Path) -> int:
     return 0
 
 
-def _ssh_client(root: Path) -> str:
-    """The address that this session comes from, empty where it is no SSH session.
+def _ssh_session(root: Path) -> dict[str, Any]:
+    """Where this session comes from, the port that it came to, and who logged in.
 
-    Privilege escalation clears the environment, so the ancestors are asked as well.
+    Empty where it is no SSH session. Privilege escalation clears the environment, so the ancestors
+    are asked as well; the oldest of the session is the one that the server started for who logged
+    in.
     """
+    found: dict[str, Any] = {"client": "", "port": 0, "user": ""}
     pid = os.getpid()
     for _generation in range(32):
-        environment = _read(root / "proc" / str(pid) / "environ")
-        match = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) ", environment)
+        place = root / "proc" / str(pid)
+        match = re.search(r"(?:^|\0)SSH_CONNECTION=(\S+) \S+ \S+ (\d+)", _read(place / "environ"))
         if match:
-            return match.group(1)
-        status = re.search(r"^PPid:\s+(\d+)", _read(root / f"proc/{pid}/status"), re.MULTILINE)
-        pid = int(status.group(1)) if status else 0
+            found = {"client": match[1], "port": int(match[2]), "user": _owner(place)}
+        status = re.search(r"^PPid:\s+(\d+)", _read(place / "status"), re.MULTILINE)
+        pid = int(status[1]) if status else 0
         if pid <= 1:
             break
-    return ""
+    return found
+
+
+def _owner(place: Path) -> str:
+    """The name of who runs a process, its number where that has none."""
+    try:
+        uid = place.stat().st_uid
+    except OSError:
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _active(unit: str) -> bool:
+    try:
+        done = subprocess.run(["systemctl", "is-active", "--quiet", unit], timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def _version(command: list[str]) -> str:

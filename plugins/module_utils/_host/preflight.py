@@ -40,6 +40,10 @@ _REFERENCE = re.compile(
 # Registries in the domains that RFC 2606 keeps for examples.
 _EXAMPLE = re.compile(r"(?:[^/]+\.)?example\.(?:com|org|net)(?::\d+)?/")
 
+# The swap file that earlier releases made, and its unit.
+_PLAIN_SWAP = "/swapfile"
+_PLAIN_SWAP_UNIT = "/etc/systemd/system/swapfile.swap"
+
 # The phases in their order, each with the fact of a host that has been through it, if one shows it.
 _PHASES = {
     "host": "docker",
@@ -82,6 +86,7 @@ def find(host: str, seen: Mapping[str, Any]) -> list[str]:
         _capacity,
         _clock,
         _ssh,
+        _swap,
     )
     return [f"{host}: {problem}" for check in checks for problem in check(seen)]
 
@@ -367,11 +372,8 @@ def _clock(seen: Mapping[str, Any]) -> Problems:
 def _ssh(seen: Mapping[str, Any]) -> Problems:
     """Whether the host will still let its operator in once it is hardened."""
     ssh, found = seen["ssh"], seen["found"]
-    if ssh["password"]:
-        yield (
-            "ansible_password: role host turns logins by password off; "
-            "bring a key to the host and connect by that"
-        )
+    if found is not None:
+        yield from _ways_in(ssh, found)
     if not ssh["pipelining"]:
         yield (
             "ansible_pipelining: off, so modules with secrets in them would be files on the "
@@ -394,6 +396,49 @@ def _ssh(seen: Mapping[str, Any]) -> Problems:
         )
     elif found is not None and found["ssh_client"] and networks:
         yield from _locked_out(found["ssh_client"], networks)
+
+
+def _ways_in(ssh: Mapping[str, Any], found: Mapping[str, Any]) -> Problems:
+    """Whether this user still gets in by this way of authenticating, at this port."""
+    if ssh["by_key"]:
+        yield (
+            f"ansible_connection: a login by key alone was not seen to work ({ssh['by_key']}), and "
+            "role host turns every other way off; bring a key to the host and connect by that"
+        )
+    if found["ssh_user"] == "root" and ssh["permit_root"] != "prohibit-password":
+        yield (
+            f"host_ssh_permit_root: {ssh['permit_root']}, and you come as root; connect as "
+            "another user who may become root (ansible_user, ansible_become: true), or leave it at "
+            "prohibit-password"
+        )
+    if found["ssh_user"] == ssh["owner"] and not ssh["keys"]:
+        yield (
+            f"host_authorized_keys: empty, and you come as {ssh['owner']}, whose keys these are; "
+            "name yours"
+        )
+    if found["ssh_socket"] and found["ssh_port"] not in (0, ssh["port"]):
+        yield (
+            f"host_ssh_port: {ssh['port']}, but systemd's ssh.socket listens for the SSH server, "
+            f"at port {found['ssh_port']}, and takes no port from it; have the server listen by "
+            "itself (systemctl disable --now ssh.socket; systemctl enable --now ssh.service), or "
+            f"leave the port at {found['ssh_port']}"
+        )
+
+
+def _swap(seen: Mapping[str, Any]) -> Problems:
+    """What is in memory must not get to a disk as it is."""
+    found = seen["found"]
+    if found is None or found["container"]:
+        return  # its machine's swap is not its own
+    # The file of an earlier release is role host's to replace.
+    ours = {_PLAIN_SWAP} if _PLAIN_SWAP_UNIT in found["paths"] else set()
+    for name in found["plain_swap"]:
+        if name not in ours:
+            yield (
+                f"host_swap_size: the host swaps to {name}, which is not encrypted, so secrets in "
+                f"memory could get to its disk; turn that off (swapoff {name}, and its line out of "
+                "/etc/fstab), role host makes encrypted swap"
+            )
 
 
 def _locked_out(

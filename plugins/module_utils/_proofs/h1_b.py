@@ -56,7 +56,7 @@ def secrets_where_they_belong(site: Site) -> Record:
     # Last, since another proof makes this search meanwhile.
     found = site.sweep()
     leaks += [str(find) for find in [*in_processes, *in_journal]] + found.of(labels.__contains__)
-    record.faults += sorted(leaks)
+    record.faults += sorted(leaks) + found.plain_swap
     record.note(
         looked_for=sorted(labels),
         since=site.born_text(),

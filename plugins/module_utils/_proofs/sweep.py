@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host.facts import container_manager
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host.swaps import swaps
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.stores import LARGEST
 
@@ -31,7 +33,6 @@ SEAL = "what opens the Vault: "
 FOREIGN = "control node: "
 """Begins the label of a secret that only the control node may have."""
 
-_SWAPS = Path("/proc/swaps")
 _ATTEMPTS = 5
 
 
@@ -41,6 +42,9 @@ class Sweep:
 
     :arg stored: Secrets in files on a disk.
     :arg volatile: Secrets in files in memory, outside the directories they belong in.
+    :arg swaps: Where the kernel swaps to, which is not read.
+    :arg plain_swap: Those of them that may hold what was in memory as it was there, as faults. In a
+        container there are none: they are those of its machine.
     :arg programs: Files that were not read, being an image's program to the byte.
     """
 
@@ -50,6 +54,7 @@ class Sweep:
     filesystems: list[str] = field(default_factory=list)
     read: int = 0
     swaps: list[str] = field(default_factory=list)
+    plain_swap: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
 
     def of(self, wanted: Callable[[str], bool]) -> list[str]:
@@ -112,13 +117,19 @@ def search(site: Site) -> Sweep:
     table = scan.mounts()
     stored = [m.point for m in table if m.stored and not m.point.startswith(f"{docker}/overlay2/")]
     volatile = [m.point for m in table if m.volatile]
+    areas = swaps()
     sweep = Sweep(
         needles=sorted(n.label for n in wanted),
         filesystems=stored,
-        swaps=_swaps(),
+        swaps=[area.name for area in areas],
+        plain_swap=[
+            f"memory is swapped to {area.name}, which is not encrypted and was not searched"
+            for area in areas
+            if area.plain and not container_manager()
+        ],
         programs=_programs(site),
     )
-    unread = {*sweep.swaps, *sweep.programs}
+    unread = {*sweep.programs, *(file for area in areas for file in area.files)}
     # On a disk, of random names, as a text and packed.
     witnesses = [Path("/var/tmp") / f".{mark.value[:24]}{end}" for end in ("", ".gz")]  # noqa: S108
     line = f"{mark.value}\n".encode()
@@ -197,14 +208,6 @@ def twins(folder: Path, image: Path) -> list[str]:
         ).returncode
         == 0
     ]
-
-
-def _swaps() -> list[str]:
-    try:
-        lines = _SWAPS.read_text().splitlines()[1:]
-    except OSError:
-        return []
-    return [line.split()[0] for line in lines if line.strip()]
 
 
 def inspected(site: Site, wanted: list[scan.Needle]) -> list[str]:

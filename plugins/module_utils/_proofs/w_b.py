@@ -39,6 +39,7 @@ def comes_back(site: Site) -> Record:
         for find in found.stored
         if everything or find.label.startswith((sweep.KEY, sweep.FOREIGN, sweep.SEAL))
     )
+    record.faults += found.plain_swap
     record.note(
         at_rest={
             "looked_for": found.needles,

@@ -69,6 +69,12 @@ def sound() -> dict[str, Any]:
             "memory_mib": 4000,
             "disks": [{"path": "/var/lib/docker", "free_mib": 50000, "device": 1}],
             "ssh_client": "203.0.113.9",
+            "ssh_port": 22,
+            "ssh_user": "root",
+            "ssh_socket": False,
+            "container": "",
+            "plain_swap": [],
+            "paths": [],
             "skew": 0.4,
             "docker": "26.1.5",
             "authority": "an old root\nthe root\n",
@@ -76,7 +82,15 @@ def sound() -> dict[str, Any]:
         "tags": {"run": ["all"], "skipped": []},
         "tried": [],
         "unreachable": "",
-        "ssh": {"allowed": ["203.0.113.0/24"], "password": False, "pipelining": True},
+        "ssh": {
+            "allowed": ["203.0.113.0/24"],
+            "by_key": "",
+            "permit_root": "prohibit-password",
+            "port": 22,
+            "keys": [],
+            "owner": "tamshai",
+            "pipelining": True,
+        },
         "seal": {"seal": "shamir", "options": {}, "secrets": {}, "plugins": {}},
         "limits": {
             "systems": {"debian": ["12", "13"], "ubuntu": ["24.04"]},
@@ -191,7 +205,12 @@ def test_a_phase_alone_needs_those_before_it(
         ("found.disks.0.free_mib", 10, "vps1: preflight_disk_mib: 10 MiB are free for /var/lib/d"),
         ("found.skew", 31.0, "vps1: preflight_skew: the host's clock is 31 s ahead of this one"),
         ("found.skew", -3600.0, "vps1: preflight_skew: the host's clock is 3600 s behind this one"),
-        ("ssh.password", True, "vps1: ansible_password: role host turns logins by password off"),
+        ("ssh.by_key", "denied", "vps1: ansible_connection: a login by key alone was not seen"),
+        ("ssh.permit_root", "no", "vps1: host_ssh_permit_root: no, and you come as root; connect"),
+        ("ssh.permit_root", "forced-commands-only", "vps1: host_ssh_permit_root: forced-"),
+        ("found.ssh_user", "tamshai", "vps1: host_authorized_keys: empty, and you come as tamshai"),
+        ("found.plain_swap", ["/dev/vda2"], "vps1: host_swap_size: the host swaps to /dev/vda2,"),
+        ("found.plain_swap", ["/swapfile"], "vps1: host_swap_size: the host swaps to /swapfile,"),
         ("ssh.pipelining", False, "vps1: ansible_pipelining: off, so modules with secrets"),
         ("ssh.allowed", [], "vps1: host_ssh_allowed: empty; name the networks"),
         ("ssh.allowed", ["10.0.0.0/8"], "vps1: host_ssh_allowed: you come from 203.0.113.9"),
@@ -203,6 +222,35 @@ def test_a_problem_is_named_alone(path: str, value: Any, expected: str) -> None:
     problems = find(path, value)
     assert [problem for problem in problems if problem.startswith(expected)], problems
     assert len(problems) == 1
+
+
+def test_a_port_that_the_server_has_no_say_in() -> None:
+    seen = sound()
+    seen["ssh"]["port"] = 2222
+    assert preflight_problems(seen, "vps1") == []
+    seen["found"]["ssh_socket"] = True
+    (problem,) = preflight_problems(seen, "vps1")
+    assert problem.startswith("vps1: host_ssh_port: 2222, but systemd's ssh.socket listens")
+    seen["found"]["ssh_port"] = 2222
+    assert preflight_problems(seen, "vps1") == []
+
+
+def test_who_comes_by_no_ssh_is_locked_out_by_none_of_it() -> None:
+    seen = sound()
+    seen["ssh"] |= {"permit_root": "no", "port": 2222}
+    seen["found"] |= {"ssh_client": "", "ssh_port": 0, "ssh_user": "", "ssh_socket": True}
+    assert preflight_problems(seen, "vps1") == []
+
+
+def test_swap_that_is_replaced_or_the_machines_is_no_problem() -> None:
+    seen = sound()
+    seen["found"] |= {
+        "plain_swap": ["/swapfile"],
+        "paths": ["/etc/systemd/system/swapfile.swap"],
+    }
+    assert preflight_problems(seen, "vps1") == []
+    seen["found"] |= {"plain_swap": ["/dev/vda2"], "container": "docker"}
+    assert preflight_problems(seen, "vps1") == []
 
 
 @pytest.mark.parametrize("client", ["203.0.113.9", "::ffff:203.0.113.9", "", "unknown"])

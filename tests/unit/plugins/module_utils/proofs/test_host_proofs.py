@@ -136,6 +136,15 @@ def test_secrets_where_they_belong_pass(delivered: Any) -> None:
             assert name == "POSTGRES_USER" or value not in repr(result)
 
 
+@pytest.mark.parametrize("proof", ["H1.b", "W.b"])
+def test_plain_swap_is_a_place_where_secrets_may_lie(delivered: Any, proof: str) -> None:
+    said = "memory is swapped to /dev/vda2"
+    delivered.site.sweep = Once(lambda: Sweep(swaps=["/dev/vda2"], plain_swap=[said]))
+    status, reason = told(delivered.prove(proof))
+    assert status == "fail"
+    assert said in reason
+
+
 @pytest.mark.parametrize(
     ("where", "make"),
     [
