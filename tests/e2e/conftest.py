@@ -9,6 +9,7 @@ E2E_IMAGES=0  take the images as they are, without building what has changed
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -38,6 +39,8 @@ ADDRESS = os.environ.get("E2E_ADDRESS", "198.19.255.11")
 KEEP = os.environ.get("E2E_KEEP") == "1"
 IMAGES = ["images"] if os.environ.get("E2E_IMAGES") == "0" else []
 REUSE = os.environ.get("E2E_REUSE") == "1"
+# Places of Ansible's and of the system's own timers.
+CHANGES_BY_ITSELF = ["root/.ansible", "var/lib/apt", "var/lib/logrotate", "var/lib/systemd"]
 PHASES = ["preflight", "host", "images", "trust", "vault", "data", "services", "verify"]
 SLICE = {
     *("H1.a", "H1.b", "H1.c", "H1.d", "H3.a", "H3.b", "H3.c", "H4.c", "H4.d", "H5.c"),
@@ -103,6 +106,7 @@ class Estate:
         self.reports = folder / "report"
         self.first: Play | None = None
         self.second: Play | None = None
+        self.built: int | None = None
         self._number = 0
 
     # Playbooks.
@@ -111,7 +115,7 @@ class Estate:
         inventory = self.state / "inventory"
         places = {"attest_report_dir": str(self.reports), "attest_phases": [str(report)]}
         return [
-            *("ansible-playbook", f"playbooks/{playbook}.yml", "-i", str(inventory)),
+            *("ansible-playbook", playbook, "-i", str(inventory)),
             *("-e", json.dumps(places), *arguments),
         ]
 
@@ -126,16 +130,32 @@ class Estate:
             "PHASE_CLOCK_REPORT": str(report),
         }
 
-    def play(self, playbook: str, *arguments: str, ansible: Path = ROOT / ".venv") -> Play:
-        """Run a playbook to its end, with the Ansible of a virtual environment."""
+    def play(
+        self,
+        playbook: str,
+        *arguments: str,
+        ansible: Path = ROOT / ".venv",
+        installed: Path | None = None,
+    ) -> Play:
+        """Run a playbook to its end.
+
+        :arg ansible: A virtual environment with the Ansible to run it with.
+        :arg installed: Collections to take it from, in place of the repository and its settings.
+        """
         self._number += 1
         report = self.folder / f"run{self._number}" / "phases.json"
-        command = self.command(playbook, report, *arguments)
+        command = self.command(f"playbooks/{playbook}.yml", report, *arguments)
+        environment = self.environment(report, ansible)
+        if installed is not None:
+            command = self.command(f"tamshai.phoenix.{playbook}", report, *arguments)
+            del environment["ANSIBLE_CONFIG"]
+            environment["ANSIBLE_COLLECTIONS_PATH"] = str(installed)
+            environment["ANSIBLE_STDOUT_CALLBACK"] = "tamshai.phoenix.phase_clock"
         begun, computed = time.monotonic(), computing()
         done = subprocess.run(
             command,
-            cwd=ROOT,
-            env=self.environment(report, ansible),
+            cwd=ROOT if installed is None else installed,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -149,18 +169,18 @@ class Estate:
         document = json.loads(found[0].read_text()) if found else {}
         return Play(done.returncode, output, seconds, cpu, document)
 
-    def phoenix(self, *arguments: str) -> Play:
+    def phoenix(self, *arguments: str, installed: Path | None = None) -> Play:
         """A rebuild, or the phases of one; it has to succeed."""
-        made = self.play("phoenix", *arguments)
+        made = self.play("phoenix", *arguments, installed=installed)
         assert made.rc == 0, made.output[-4000:]
         return made
 
-    def kill_in(self, phase: str, delay: float) -> str:
-        """Begin a rebuild and kill it some seconds into a phase; says what had been reached."""
+    def kill_in(self, phase: str, task: str, delay: float) -> None:
+        """Begin a rebuild and kill it some seconds into a task, while the phase still runs."""
         self._number += 1
         report = self.folder / f"run{self._number}" / "phases.json"
         with subprocess.Popen(
-            self.command("phoenix", report),
+            self.command("playbooks/phoenix.yml", report, "-v"),
             cwd=ROOT,
             env=self.environment(report),
             stdout=subprocess.PIPE,
@@ -170,18 +190,24 @@ class Estate:
         ) as running:
             assert running.stdout is not None
             seen: list[str] = []
-            timer: threading.Timer | None = None
+            reached = False
+            killer = threading.Timer(delay, os.killpg, (running.pid, signal.SIGKILL))
             for line in running.stdout:
                 seen.append(line)
-                if timer is None and re.search(rf"\] {phase}: begins", line):
-                    timer = threading.Timer(delay, os.killpg, (running.pid, signal.SIGKILL))
-                    timer.start()
+                reached = reached or f"] {phase}: begins" in line
+                if reached and killer.ident is None and f": {task}] *" in line:
+                    killer.start()
             running.wait()
-            if timer is not None:
-                timer.cancel()
-        (self.folder / f"run{self._number}.log").write_text("".join(seen))
-        assert timer is not None, f"phase {phase} was never reached:\n{''.join(seen)[-3000:]}"
-        return "killed" if running.returncode == -signal.SIGKILL else f"ended {running.returncode}"
+            killer.cancel()
+        output = "".join(seen)
+        (self.folder / f"run{self._number}.log").write_text(output)
+        assert killer.ident is not None, f"{task} was never reached:\n{output[-3000:]}"
+        assert running.returncode == -signal.SIGKILL, f"it ended before:\n{output[-3000:]}"
+        # What ended in time is no phase that was killed.
+        begun = re.findall(r"^\[[0-9:]+\] (\w+): begins", output, re.MULTILINE)
+        ended = re.findall(r"^\[[0-9:]+\] (\w+): \w+ in ", output, re.MULTILINE)
+        assert begun[-1] == phase, f"{begun[-1]} was killed instead"
+        assert phase not in ended, output[-3000:]
 
     # Proofs.
 
@@ -219,6 +245,17 @@ class Estate:
         )
         assert not check or done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    def untouched(self) -> list[str]:
+        """What any change on the host or in the state of the control node would show in."""
+        own = " -o ".join(f"-path {path}" for path in CHANGES_BY_ITSELF)
+        host = self.sh(
+            "cd /; find etc home opt root srv usr var/lib -xdev \\( " + own + " \\) -prune"
+            " -o -printf '%p %C@ %m %l\\n'; cat /proc/sys/net/ipv4/ip_forward;"
+            " systemctl list-units --state=running --plain --no-legend | grep -v ^user;"
+        )
+        here = [f"{path} {path.lstat().st_ctime_ns}" for path in self.state.rglob("*")]
+        return sorted([*host.splitlines(), *here])
 
     def spawn(self, script: str) -> None:
         """Start something on the host and leave it running."""
@@ -287,7 +324,21 @@ class Estate:
         for name, document in re.findall(r"(\S+)/secrets\.json\n(\{.*?\n?\})", text, re.DOTALL):
             found |= {f"{name}/{k}": str(v) for k, v in json.loads(document).items()}
         found = {k: v for k, v in found.items() if not k.endswith("_USER")}
-        assert len(found) >= 4, "no secrets to look for"
+        assert {"mcp-hr/POSTGRES_PASSWORD", "mcp-gateway/CLAUDE_API_KEY"} <= found.keys()
+        for number, share in enumerate(self.shares().split()):
+            found[f"share {number}"] = share
+            found[f"share {number} in base64"] = base64.b64encode(bytes.fromhex(share)).decode()
+        keys = {
+            "of the control node": [p.read_text() for p in self.state.rglob("*.key")],
+            "of the host": [self.sh("cat /opt/tamshai/certs/*/current/tls.key")],
+            "that logs in": [(self.state / "id_ed25519").read_text()],
+        }
+        block = re.compile(r"PRIVATE KEY-----\n(.*?)-----END", re.DOTALL)
+        for whose, texts in keys.items():
+            blocks = block.findall("\n".join(texts))
+            lines = [line for block in blocks for line in block.splitlines() if len(line) >= 64]
+            assert lines, whose
+            found |= {f"key {whose}, {number}": line for number, line in enumerate(lines)}
         found["passphrase"] = self.passphrase
         return found
 
@@ -306,8 +357,8 @@ class Estate:
         self.sh(f"cd /opt/tamshai; docker compose up -d --no-deps --wait {service} 2>&1")
 
 
-def drill(state: str, *skip: str) -> None:
-    """Make the drill host, or remove it."""
+def drill(state: str, *skip: str) -> int | None:
+    """Make the drill host, or remove it; says how much of the images was not there before."""
     command = [
         *("ansible-playbook", "playbooks/drill.yml", "-e", f"drill_name={NAME}"),
         *("-e", f"drill_ip={ADDRESS}", "-e", f"drill_state={state}"),
@@ -322,6 +373,8 @@ def drill(state: str, *skip: str) -> None:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    built = re.search(r"^\[[0-9:]+\] build: ok in .*, (\d+) changed", done.stdout, re.MULTILINE)
+    return int(built[1]) if built else None
 
 
 def computing() -> float:
@@ -351,10 +404,10 @@ def estate() -> Iterator[Estate]:
     for old in folder.glob("run*"):
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     taken = REUSE and running()
+    made = Estate(folder)
     if not taken:
         drill("absent", "images")
-        drill("present", *IMAGES)
-    made = Estate(folder)
+        made.built = drill("present", *IMAGES)
     yield made
     if not KEEP:
         drill("absent", "images")

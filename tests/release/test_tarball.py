@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -147,10 +148,12 @@ def installed(tarball: Path, work: Path) -> Path:
     return home / ".ansible" / "collections" / "ansible_collections" / "tamshai" / "phoenix"
 
 
-def run_installed(installed: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run_installed(
+    installed: Path, *command: str, passphrase: str = "only for a syntax check"
+) -> subprocess.CompletedProcess[str]:
     home = installed.parents[4]
     environment = clean_environment(home)
-    environment["PHOENIX_STATE_PASSPHRASE"] = "only for a syntax check"
+    environment["PHOENIX_STATE_PASSPHRASE"] = passphrase
     return subprocess.run(
         [str(BIN / command[0]), *command[1:]],
         cwd=home,
@@ -174,6 +177,33 @@ def test_each_playbook_runs_by_name_where_it_is_installed(installed: Path, playb
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert str(installed) in result.stdout
+
+
+def test_a_run_of_what_is_installed_names_all_that_is_wrong(installed: Path) -> None:
+    """Without the repository. That one succeeds as well is a second run in the tests end to end."""
+    mistakes = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "host_ssh_allowed": ["203.0.113.1/24"],
+        "images_references": {"openbao": "docker.io/openbao/openbao:2.7.2"},
+    }
+    arguments = ("-i", str(installed / "inventory" / "example"), "-e", json.dumps(mistakes))
+    result = run_installed(
+        installed,
+        *("ansible-playbook", "-vv", "tamshai.phoenix.phoenix", "--tags", "preflight", *arguments),
+        passphrase="",
+    )
+    assert result.returncode == 2, result.stdout + result.stderr
+    for text in (
+        "phoenix_state_passphrase: empty",
+        "(mcp-gateway CLAUDE_API_KEY): empty",
+        "host_ssh_allowed[0]: must be a network",
+        *(f"images_references.{name}: a service uses it" for name in ("postgres", "mcp-hr")),
+    ):
+        assert text in result.stdout, result.stdout
+    places = re.findall(r"^task path: (.*):\d+$", result.stdout, re.MULTILINE)
+    assert places
+    assert all(place.startswith(f"{installed}/") for place in places), places
 
 
 def test_the_plugins_are_found_where_they_are_installed(installed: Path) -> None:
