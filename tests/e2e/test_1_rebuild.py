@@ -26,7 +26,7 @@ SECOND_RUN = 0.4
 REBUILD = 180
 # What a dry run of a bare host says by phase, where it cannot say what would change.
 UNPREDICTABLE = {
-    "host": ["whether some are missing is known only once", "not installed yet: "],
+    "host": ["packages: ", " is known only once python3-apt", "not installed yet: "],
     "images": ["has no Docker engine yet: all of "],
     "vault": [
         *("compose file is written: vault", "its bootstrap and settings cannot be looked at"),
