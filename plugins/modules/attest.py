@@ -114,6 +114,8 @@ options:
       - Names of C(policies) and of C(approles) that are declared besides the estate's own, and
         paths of C(ways_in) below V(auth/).
       - Any other that exists is a fault.
+      - Names of AppRoles of services that are C(gone), whose reads of what is no service's any more
+        may still be in the audit log.
     type: dict
     default: {}
   staff:

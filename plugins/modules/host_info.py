@@ -37,6 +37,11 @@ options:
     type: list
     elements: path
     default: []
+  folders:
+    description: Directories of which it is wanted what is in them; they need not exist.
+    type: list
+    elements: path
+    default: []
   authority:
     description: File with the certificate of the authority that the host trusts; it need not exist.
     type: path
@@ -175,6 +180,9 @@ host:
       description: Those of O(paths) that exist.
       type: list
       elements: str
+    folders:
+      description: For each of O(folders) the names of the directories in it.
+      type: dict
     authority:
       description: The text of O(authority), empty where there is none.
       type: str
@@ -197,6 +205,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "users": {"type": "list", "elements": "str", "default": []},
     "compose_file": {"type": "path"},
     "paths": {"type": "list", "elements": "path", "default": []},
+    "folders": {"type": "list", "elements": "path", "default": []},
     "authority": {"type": "path"},
 }
 
@@ -215,6 +224,7 @@ def work(module: AnsibleModule) -> Result:
         "running": state.running(file, images) if file else [],
         "service_images": state.service_images(file) if file else {},
         "paths": [path for path in params["paths"] if Path(path).exists()],
+        "folders": {path: state.folders(Path(path)) for path in params["folders"]},
         "authority": (authority or b"").decode(errors="replace"),
     }
     return Result(Plan(), host=host)

@@ -22,6 +22,7 @@ description:
   - Never takes a right away from a role, and never an attribute; M(tamshai.phoenix.pg_privileges)
     finds those that are too many.
   - Roles are created without any attribute beyond login, and without a password.
+  - Drops logins that are named for that, with all their rights, and none that owns anything.
 extends_documentation_fragment:
   - tamshai.phoenix.postgresql
   - tamshai.phoenix.attributes
@@ -59,6 +60,15 @@ options:
         type: list
         elements: str
         default: []
+  drop_logins:
+    description:
+      - Logins that must not exist; their sessions are ended, and they are dropped with all their
+        rights.
+      - One that owns something, a superuser, and one that is declared are refused before anything
+        is changed.
+    type: list
+    elements: str
+    default: []
   databases:
     description: Databases that have to exist.
     type: list
@@ -269,6 +279,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "inherits": {"type": "list", "elements": "str", "default": []},
         }
     ),
+    "drop_logins": {"type": "list", "elements": "str", "default": []},
     "databases": _list(
         {
             "name": NAME,
@@ -284,7 +295,10 @@ def work(module: AnsibleModule) -> Result:
     require(module, "psycopg2", PSYCOPG2_ERROR)
     params = module.params
     reconciler = Reconciler(
-        params["roles"], params["databases"], lambda database: connect(params, database)
+        params["roles"],
+        params["databases"],
+        lambda database: connect(params, database),
+        params["drop_logins"],
     )
     if module.check_mode:
         plan = reconciler.read()

@@ -128,6 +128,7 @@ rights:
   sample: 25
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -174,10 +175,27 @@ def work(module: AnsibleModule) -> Result:
         who = ", ".join(dict.fromkeys(finding.login for finding in found))
         raise PhoenixError(
             f"{len(found)} right(s) outside of the allow-list, of {who}:\n{shown['table']}",
+            hint=_cure(found),
             **shown,
         )
     logins = list(dict.fromkeys(right.login for right in rights))
     return Result(Plan(), **shown, logins=logins, rights=len(rights))
+
+
+def _cure(found: Sequence[privileges.Finding]) -> str:
+    """How to run what the table says, and what becomes of logins that nobody declares."""
+    how = (
+        "Statements are run by a superuser; on a host of role postgresql by root: docker exec "
+        '--user 0 --privileged <container> psql -U postgres -d <database> -c "<statement>"'
+    )
+    strangers = [f.login for f in found if (f.kind, f.right) == ("login", "LOGIN")]
+    if not strangers:
+        return how
+    return (
+        f"Nobody declares the login {', '.join(strangers)}. If it is of a service that is gone, "
+        "remove its static role from the Vault, then have role postgresql drop it with all its "
+        f"rights: postgresql_drop_logins: [{', '.join(strangers)}]. {how}"
+    )
 
 
 def main() -> None:

@@ -174,6 +174,14 @@ options:
     description: Whether to make new certificates and keys even though none is due.
     type: bool
     default: false
+  undeclared:
+    description:
+      - What becomes of bundles in O(certs_dir) under names that O(certificates) does not have, for
+        O(state=requested).
+      - V(remove) removes those that come from O(root_certificate), and leaves all else alone.
+    type: str
+    choices: [keep, remove]
+    default: keep
   in_memory:
     description:
       - Whether to insist on O(certs_dir) being a memory file system, for O(state=requested) and
@@ -472,6 +480,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "lifetime": {"type": "str", "default": "90d"},
     "renew_before": _STRING,
     "renew": {"type": "bool", "default": False},
+    "undeclared": {"type": "str", "choices": ["keep", "remove"], "default": "keep"},
     "in_memory": {"type": "bool", "default": False},
     "host": {"type": "str", "default": ""},
     "root_certificate": {"type": "str", "default": ""},
@@ -545,6 +554,7 @@ def _requested(job: Job) -> Result:
         job.lifetime,
         job.plan,
         renew=job.given["renew"],
+        remove_undeclared=job.given["undeclared"] == "remove",
         check=job.check,
     )
     _save(job)

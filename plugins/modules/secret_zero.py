@@ -24,7 +24,8 @@ description:
     SecretID itself is never seen outside of the agent and Vault.
   - Destroys SecretIDs of these roles that were issued and never delivered, as an interrupted run
     may leave them.
-  - Stops and disables the agent of a service that is no longer declared, and erases its secrets.
+  - Stops and disables the agent of a service that is no longer declared, with the unit that notices
+    changed secrets, and erases its secrets.
   - A wrapping token that was spent before its agent used it, or that somebody has put in its place,
     is an alarm, in RV(alarms), in a warning and in the journal; the agent gets a new one.
 options:
@@ -54,6 +55,10 @@ options:
         description: The agent's systemd unit.
         type: str
         required: true
+      reload_unit:
+        description: The systemd unit that notices changed secrets, where there is one.
+        type: str
+        default: ''
       config:
         description: The agent's configuration file; if it is newer than the process, the agent
           starts anew.
@@ -232,6 +237,7 @@ def main() -> None:
         "gid": number,
         "approle": text,
         "unit": text,
+        "reload_unit": {"type": "str", "default": ""},
         "config": path,
         "secrets_file": path,
         "wrap_file": path,

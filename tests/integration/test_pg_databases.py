@@ -109,7 +109,7 @@ class TestPlan:
     def test_check_mode_predicts_the_run_and_makes_nothing(self, running: Server) -> None:
         predicted = apply(running, check=True)
         assert predicted["changed"]
-        assert running.sql("SELECT FROM pg_database WHERE datname = 'd_hr'") == []
+        assert running.sql("SELECT 1 FROM pg_database WHERE datname = 'd_hr'") == []
         assert apply(running)["changes"] == predicted["changes"]
 
     def test_a_second_run_changes_nothing(self, made: Server) -> None:
@@ -224,6 +224,71 @@ class TestDrift:
         result = apply(made, **changed)
         assert [(c["kind"], c["action"]) for c in result["changes"]] == [("policy", "update")]
         assert rows(made, "alice") == ["bob"]
+
+
+class TestDeparted:
+    """A login whose service is gone."""
+
+    def test_it_goes_with_its_sessions_and_all_its_rights(self, made: Server) -> None:
+        declared = declaration()
+        gone = {"name": "app_old", "inherits": ["app"]}
+        declared["roles"] = [*declared["roles"], gone]
+        apply(made, **declared)
+        made.sql("GRANT CONNECT ON DATABASE postgres TO app_old")
+        made.sql("ALTER ROLE app_old PASSWORD 'p'")
+        made.sql("CREATE ROLE rotator")
+        made.sql("GRANT app_old TO rotator WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+        for database in ("d_hr", "postgres"):
+            made.sql("CREATE TABLE public.notes (id int)", database=database)
+            made.sql("GRANT SELECT ON public.notes TO app_old", database=database)
+        session = psycopg2.connect(
+            host=str(made.socket), port=made.port, user="postgres", dbname="postgres"
+        )
+        try:
+            with session.cursor() as cursor:
+                cursor.execute("SET SESSION AUTHORIZATION app_old")
+            predicted = apply(made, check=True, **declaration(), drop_logins=["app_old"])
+            assert [c["name"] for c in predicted["changes"]] == ["app_old"]
+            assert made.sql("SELECT 1 FROM pg_roles WHERE rolname = 'app_old' AND rolcanlogin")
+            # As a run leaves it that was killed in the middle.
+            made.sql("ALTER ROLE app_old NOLOGIN")
+            done = apply(made, **declaration(), drop_logins=["app_old", "never_was"])
+            assert done["changes"] == predicted["changes"]
+            assert not made.sql("SELECT 1 FROM pg_roles WHERE rolname = 'app_old'")
+            assert made.sql("SELECT id FROM public.notes", database="d_hr") == []
+            assert not apply(made, **declaration(), drop_logins=["app_old"])["changed"]
+        finally:
+            session.close()
+            made.sql("DROP TABLE public.notes", database="postgres")
+        assert rows(made, "nobody") == []
+
+    def test_one_that_owns_something_stays_and_so_does_all_else(self, made: Server) -> None:
+        made.sql("CREATE ROLE hoarder LOGIN")
+        made.sql("CREATE TABLE public.hoard (id int)", database="d_hr")
+        made.sql("ALTER TABLE public.hoard OWNER TO hoarder", database="d_hr")
+        made.sql("CREATE ROLE lord LOGIN")
+        made.sql("CREATE DATABASE d_lord OWNER lord")
+        for check in (True, False):
+            refused = call(
+                pg_databases,
+                check=check,
+                **made.login(),
+                **declaration(),
+                drop_logins=["hoarder", "lord", "postgres"],
+            )
+            assert refused["failed"]
+            for words in (
+                "hoarder owns 1 object(s) in database d_hr",
+                "lord owns 1 object(s) in the server, such as a database",
+                "postgres is a superuser",
+                "REASSIGN OWNED BY",
+            ):
+                assert words in refused["msg"], words
+            assert len(made.sql("SELECT 1 FROM pg_roles WHERE rolname IN ('hoarder', 'lord')")) == 2
+
+    def test_one_that_is_declared_is_refused(self, made: Server) -> None:
+        refused = call(pg_databases, **made.login(), **declaration(), drop_logins=["app"])
+        assert "declared, and to be dropped as well: app" in refused["msg"]
 
 
 class TestFailures:

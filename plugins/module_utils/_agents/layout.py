@@ -115,8 +115,7 @@ def layout(model: Mapping[str, Any], options: Options) -> dict[str, Any]:
         *({"name": f["unit"], "enabled": True} for f in facts),
         *({"name": name, "started": True, "enabled": True} for name in timers),
     ]
-    agents = [{k: v for k, v in f.items() if k != "reload_unit"} for f in facts]
-    return {"directories": directories, "files": files, "units": units, "agents": agents}
+    return {"directories": directories, "files": files, "units": units, "agents": facts}
 
 
 def agent_config(

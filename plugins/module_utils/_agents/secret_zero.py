@@ -88,10 +88,19 @@ class Agent:
     wrap_file: str
     state_file: str
     keys: tuple[str, ...]
+    reload_unit: str = ""
 
     def unit_of(self, service: str) -> str:
         """The unit of another service's agent, an instance of the same template."""
-        before, _name, after = self.unit.rpartition(f"@{self.service}.")
+        return self._instance(self.unit, service)
+
+    def units_of(self, service: str) -> list[str]:
+        """That, after what notices changed secrets, which are about to go."""
+        units = [unit for unit in (self.reload_unit, self.unit) if unit]
+        return [self._instance(unit, service) for unit in units]
+
+    def _instance(self, unit: str, service: str) -> str:
+        before, _name, after = unit.rpartition(f"@{self.service}.")
         return f"{before}@{service}.{after}"
 
     @property
@@ -314,7 +323,7 @@ class SecretZero:
     def _retire(self, service: str) -> None:
         """Stop an agent for good and erase what it had fetched."""
         agent = self.agents[0]
-        self._systemctl("disable", "--now", agent.unit_of(service))
+        self._systemctl("disable", "--now", *agent.units_of(service))
         for path in (agent.secrets_file, agent.wrap_file, agent.state_file):
             # The same file of the other service: one part of the path is the service's name.
             parts = [

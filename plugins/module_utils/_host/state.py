@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["Ask", "Read", "images", "packages", "running", "service_images", "users"]
+__all__ = ["Ask", "Read", "folders", "images", "packages", "running", "service_images", "users"]
 
 SOCKET = "/var/run/docker.sock"
 _PROJECT = "com.docker.compose.project"
@@ -101,6 +101,13 @@ def users(names: Sequence[str], shadow: Path = Path("/etc/shadow")) -> dict[str,
             "locked": name in locked,
         }
     return result
+
+
+def folders(place: Path) -> list[str]:
+    """Names of the directories in one that need not exist."""
+    if not place.is_dir():
+        return []
+    return sorted(path.name for path in place.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def images(ask: Ask = ask_engine) -> dict[str, str]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres import departed
 from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.errors import (
     PostgresError,
 )
@@ -72,14 +73,25 @@ class Reconciler:
     :arg roles: ``name``, ``login``, ``connection_limit``, ``inherits``.
     :arg databases: ``name``, ``owner``, ``connect`` (logins), ``schemas``; see module pg_databases.
     :arg connect: Opens a superuser session in a database.
+    :arg drop: Logins that are to go.
+    :raises PostgresError: for a login that is declared and to go.
     """
 
-    def __init__(self, roles: Sequence[Row], databases: Sequence[Row], connect: Connect) -> None:
+    def __init__(
+        self,
+        roles: Sequence[Row],
+        databases: Sequence[Row],
+        connect: Connect,
+        drop: Sequence[str] = (),
+    ) -> None:
+        departed.refuse_declared(drop, roles)
         self.roles = roles
+        self.drop = drop
         self.databases = databases
         self.connect = connect
         self.plan = Plan()
         self._steps: list[_Step] = []
+        self._leaving: list[str] = []
 
     # -- reading and planning
 
@@ -87,6 +99,9 @@ class Reconciler:
         """Compare the server with the declaration."""
         self.plan, self._steps = Plan(), []
         with self.connect("postgres") as session:
+            self._leaving = departed.there(session, self.drop)
+            for name in self._leaving:
+                self.plan.add("role", name, "delete", {"login": True}, None, "with all its rights")
             self._plan_roles(session)
             existing = self._plan_databases(session)
         for database in self.databases:
@@ -102,6 +117,8 @@ class Reconciler:
 
     def act(self) -> None:
         """Make the changes of the plan: each database in one transaction."""
+        for name in self._leaving:
+            departed.drop(self.connect, name)
         with self.connect("postgres") as session:
             for step in self._steps:
                 if step.database == "":

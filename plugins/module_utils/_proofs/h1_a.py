@@ -40,6 +40,11 @@ _COMPARED = (
 )
 
 
+def _gone(kind: str, name: str) -> str:
+    """What takes it away, if it is of a service that is gone."""
+    return f" (vault_settings_purge: [{{kind: {kind}, names: [{name}]}}] removes it)"
+
+
 @proof("H1.a")
 def policies_and_approles(site: Site) -> Record:
     """Read all of them back and compare them with the declaration, field by field."""
@@ -72,7 +77,7 @@ def _policies(site: Site, record: Record) -> dict[str, str]:
         )
     known = {*_BUILT_IN, *_STAFF, *site.inputs.others.get("policies", [])}
     for name in sorted(present - declared.keys() - known):
-        record.expect(False, f"policy {name} exists and nobody declared it")
+        record.expect(False, f"policy {name} exists and nobody declared it{_gone('policy', name)}")
     return {
         name: "declared" if name in declared else _KIND.get(name, "declared besides the estate")
         for name in sorted(present & {*declared, *known})
@@ -98,7 +103,9 @@ def _approles(site: Site, record: Record) -> dict[str, Any]:
     for name in sorted(declared.keys() - present):
         record.expect(False, f"AppRole {name} does not exist")
     for name in sorted(present - declared.keys() - {*site.inputs.others.get("approles", [])}):
-        record.expect(False, f"AppRole {name} exists and nobody declared it")
+        record.expect(
+            False, f"AppRole {name} exists and nobody declared it{_gone('approle', name)}"
+        )
     seen: dict[str, Any] = {}
     for name in sorted(declared.keys() & present):
         wanted = {key: declared[name][key] for key in ("role_id", *_COMPARED)}

@@ -121,10 +121,12 @@ def _readers(site: Site, record: Record) -> dict[str, Any]:
                 f"AppRole {agent['approle']}" in readers.get(path, {}),
                 f"no read of {path} by AppRole {agent['approle']} is in the audit log",
             )
-    allowed = _allowed(site)
+    allowed, gone = _allowed(site), _gone(site)
     for path, who in readers.items():
-        for reader in sorted(who.keys() - allowed.get(path, set()) - {_OURSELVES}):
-            record.expect(False, f"{path} was read by {reader}")
+        for reader in sorted(who.keys() - allowed.get(path, gone) - {_OURSELVES}):
+            record.expect(
+                False, f"{path} was read by {reader}{_hint(site, path in allowed, reader)}"
+            )
     return readers
 
 
@@ -140,6 +142,22 @@ def _allowed(site: Site) -> dict[str, set[str]]:
         if "path" in entry:
             allowed.setdefault(f"{entry['mount']}/data/{entry['path']}", set()).add(_MIGRATION)
     return allowed
+
+
+def _hint(site: Site, used: bool, reader: str) -> str:
+    """What to declare, if the reader is of a service that is gone."""
+    _kind, is_role, name = reader.partition("AppRole ")
+    if used or not is_role or name in {agent["approle"] for agent in site.estate["agents"]}:
+        return ""
+    return (
+        f" (of a service that is gone? vault_settings_purge: [{{kind: approle, names: [{name}]}}])"
+    )
+
+
+def _gone(site: Site) -> set[str]:
+    """Who may have read what is no service's any more: services that are gone, by their names."""
+    declared = {agent["approle"] for agent in site.estate["agents"]}
+    return {f"AppRole {name}" for name in {*site.inputs.others.get("gone", [])} - declared}
 
 
 def _paths(site: Site, source: dict[str, str]) -> list[str]:

@@ -57,7 +57,7 @@ class Inputs:
     :arg renewed_since: When new certificates were last asked for, RFC 3339; empty for never.
     :arg allow: What database logins may do, as module pg_privileges takes it.
     :arg others: Names of ``policies`` and ``approles``, and paths of ``ways_in``, that are declared
-        besides the estate's.
+        besides the estate's; names of AppRoles of services that are ``gone``.
     :arg staff: Texts of the policies of those who are no services, by name.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.

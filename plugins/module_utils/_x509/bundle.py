@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ MODES = {"tls.crt": 0o444, "tls.key": 0o400, "ca.crt": 0o444, "tls.pem": 0o400}
 
 # The current one and the one before it, which is what a failed reload goes back to.
 KEPT_VERSIONS = 2
+
+_OF_A_BUNDLE = {"current", "versions", "clients"}
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,50 @@ class Tree:
             reverse=True,
         )
         return [path.name for path in others[KEPT_VERSIONS - 1 :]]
+
+    def undeclared(self, names: Collection[str], root: Any) -> dict[str, Bundle]:
+        """Whole bundles of a root under other names than these, each where :meth:`place` puts it.
+
+        What is no bundle, or comes from elsewhere, is not of this tree's making and is left out.
+        """
+        places = {path.name: path for path in self._folders(self.root)}
+        for service, place in tuple(places.items()):
+            for path in self._folders(place / "clients"):
+                places[f"{service}.{path.name}"] = path
+        found: dict[str, Bundle] = {}
+        for name in sorted({*places} - {*names}):
+            link = places[name] / "current"
+            others = {path.name for path in places[name].iterdir()} - _OF_A_BUNDLE
+            if others or not link.is_symlink() or link.readlink().parent.name != "versions":
+                continue
+            try:
+                bundle = Bundle.read(link)
+            except PhoenixError:
+                continue
+            if bundle.root == root:
+                found[name] = bundle
+        return found
+
+    @staticmethod
+    def _folders(place: Path) -> list[Path]:
+        if not place.is_dir() or place.is_symlink():
+            return []
+        return [
+            path
+            for path in sorted(place.iterdir())
+            if path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+        ]
+
+    def remove(self, name: str) -> None:
+        """Take a bundle away by one rename, so that it is there whole or not at all."""
+        service, _dot, login = name.partition(".")
+        base = self.root / service / "clients" / login if login else self.root / service
+        self._make_directory(self.staging, 0o700)
+        shutil.rmtree(self.staging / name, ignore_errors=True)
+        base.rename(self.staging / name)
+        fsync_directory(base.parent)
+        shutil.rmtree(self.staging / name)
+        self.clear_pending([name])
 
     def prune(self, declared: Declaration) -> None:
         for serial in self.surplus(declared):

@@ -154,6 +154,22 @@ def assess(
     return Assessment(declared, bundle, "", tuple(tree.drift(declared)))
 
 
+def _plan_removals(
+    tree: Tree, declared: Mapping[str, Declaration], root: Any | None, plan: Plan
+) -> list[str]:
+    """What was left in the making; and bundles of a root that are no longer declared.
+
+    :return: These, those inside of another one first.
+    """
+    for name in tree.staged():
+        plan.add("staged key", name, "delete", note="left by a run that did not finish")
+    gone = {} if root is None else tree.undeclared(declared, root)
+    for name, bundle in gone.items():
+        before = {"serial": bundle.serial, "not_after": moment(not_after(bundle.leaf))}
+        plan.add("bundle", name, "delete", before, note="it is no longer declared")
+    return sorted(gone, reverse=True)
+
+
 def states(tree: Tree, found: list[Assessment]) -> list[dict[str, str]]:
     """The certificates as a result shows them: name, path, serial, end, why one is due."""
     return [
@@ -177,11 +193,14 @@ def request(
     plan: Plan,
     *,
     renew: bool = False,
+    remove_undeclared: bool = False,
     check: bool = False,
 ) -> tuple[list[Assessment], list[dict[str, str]]]:
     """Find what is due, and stage a key and make a request for each of that.
 
     Repairs owners and modes, and removes what runs that did not finish have left.
+
+    :arg remove_undeclared: Bundles of the root under other names go.
     """
     found = [assess(tree, entry, root, now, lifetime, renew) for entry in declared.values()]
     for item in found:
@@ -192,11 +211,12 @@ def request(
             plan.add("bundle", name, "update", note=f"owner or mode of {', '.join(item.drift)}")
         for serial in tree.surplus(item.declared):
             plan.add("version", f"{name}/{serial}", "delete", note="superseded")
-    for name in tree.staged():
-        plan.add("staged key", name, "delete", note="left by a run that did not finish")
+    gone = _plan_removals(tree, declared, root if remove_undeclared else None, plan)
     if check:
         return found, []
     tree.clear_staging()
+    for name in gone:
+        tree.remove(name)
     requests = []
     for item in found:
         tree.prune(item.declared)

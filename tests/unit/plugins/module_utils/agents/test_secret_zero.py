@@ -113,6 +113,7 @@ class Host:
             wrap_file=str(folder / "wrap"),
             state_file=str(folder / "hr.json"),
             keys=("API_KEY", "CANARY"),
+            reload_unit="tamshai-reload@hr.path",
         )
         self.load, self.active, self.sub = "loaded", "inactive", "dead"
         self.entered = 0.0
@@ -449,7 +450,8 @@ def test_agent_of_a_service_that_is_gone_is_retired(host: Host) -> None:
     zero = host.zero()
     assert [(c.action, c.name) for c in zero.read()] == [("retire", "old-hr")]
     zero.act()
-    assert ["disable", "--now", "tamshai-agent@old-hr.service"] in host.commands
+    units = ["tamshai-reload@old-hr.path", "tamshai-agent@old-hr.service"]
+    assert ["disable", "--now", *units] in host.commands
     assert not left[0].exists()
     assert Path(host.agent.secrets_file).exists(), "not the one of a service that stays"
     assert host.server.issued == 0

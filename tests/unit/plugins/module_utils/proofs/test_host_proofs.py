@@ -203,6 +203,28 @@ def test_a_path_that_somebody_else_read(delivered: Any) -> None:
     )
 
 
+def test_what_a_service_read_that_is_gone(delivered: Any) -> None:
+    """Its own is no fault, once it was removed by name; what is a service's today is one."""
+    reads = READS.rpartition(b"\n")[0] + b"\n"
+    delivered.audit.write_bytes(reads + read("tamshai/data/mcp-old", "mcp-old"))
+    fault = (
+        "tamshai/data/mcp-old was read by AppRole mcp-old "
+        "(of a service that is gone? vault_settings_purge: [{kind: approle, names: [mcp-old]}])"
+    )
+    assert told(delivered.prove("H1.b")) == ("fail", fault)
+    gone = dataclasses.replace(delivered.site.inputs, others={"gone": ["mcp-old", "mcp-gateway"]})
+    delivered.site.inputs = gone
+    assert told(delivered.prove("H1.b")) == ("pass", "")
+    delivered.audit.write_bytes(
+        reads + read("tamshai/data/mcp-hr", "mcp-old") + read("tamshai/data/mcp-old", "mcp-gateway")
+    )
+    faults = (
+        "tamshai/data/mcp-hr was read by AppRole mcp-old",
+        "tamshai/data/mcp-old was read by AppRole mcp-gateway",
+    )
+    assert told(delivered.prove("H1.b")) == ("fail", "; ".join(faults))
+
+
 KEY = b"k" * 64
 AT, TIME = 1795000000.0, "2026-11-18T11:06:40.123456789Z"
 

@@ -78,12 +78,13 @@ def test_settings_that_are_missing_or_too_many(stage: Any) -> None:
     stage.vault.roles["stranger"] = {}
     status, reason = told(stage.prove("H1.a"))
     assert status == "fail"
+    undeclared = " exists and nobody declared it (vault_settings_purge"
     assert reason.split("; ") == [
         "policy mcp-hr does not exist",
         "policy mcp-gateway is not the declared text",
-        "policy everything exists and nobody declared it",
+        f"policy everything{undeclared}: [{{kind: policy, names: [everything]}}] removes it)",
         "AppRole mcp-hr does not exist",
-        "AppRole stranger exists and nobody declared it",
+        f"AppRole stranger{undeclared}: [{{kind: approle, names: [stranger]}}] removes it)",
     ]
 
 

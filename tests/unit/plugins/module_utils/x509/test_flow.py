@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -128,6 +129,50 @@ def test_a_lifetime_that_was_made_shorter_holds_at_once(
         later = now + timedelta(hours=hours)
         _unused, reasons, _unused = estate.request(declared, now=later, check=True)
         assert [bool(reason) for reason in reasons.values()] == [due, due]
+
+
+def test_what_is_no_longer_declared_goes_where_that_is_wanted(
+    estate: Estate, declared: Declared, tmp_path: Path
+) -> None:
+    """And nothing else does: what came from elsewhere, what is no bundle, what holds more."""
+    estate.run(declared)
+    root = estate.tree.root
+    kept = {"api": declared["api"]}
+    for name in ("foreign", "crowded", "loose", "broken"):
+        shutil.copytree(root / "api", root / name, symlinks=True)
+    other = Authority(tmp_path / "other", PASSPHRASE)
+    settings = flow.AuthoritySettings(
+        organization="other",
+        constraints=issue.read_constraints(estate.root),
+        root_lifetime=86400 * 400,
+        issuing=Lifetime.parse("300d", None),
+        crl_lifetime=86400,
+    )
+    flow.ensure_authority(other, settings, estate.now, Plan())
+    foreign = (root / "foreign" / "current").resolve() / "ca.crt"
+    foreign.chmod(0o600)
+    foreign.write_bytes(keys.certificate_pem(other.certificate("root")))
+    (root / "crowded" / "notes.txt").write_text("mine")
+    (root / "loose" / "current").unlink()
+    (root / "broken" / "current" / "tls.crt").unlink()
+    (root / "empty").mkdir()
+    shutil.copytree(root / "api", root / "gone", symlinks=True)
+    assert not estate.request(kept)[0].changed, "without being asked for it"
+    before = sorted(root.rglob("*"))
+    plan, _unused, _unused = estate.request(kept, remove_undeclared=True, check=True)
+    wanted = [("bundle", name, "delete") for name in ("api.app_login", "gone", "gone.app_login")]
+    others = {f"{name}.app_login" for name in ("foreign", "crowded", "loose", "broken")}
+    shown = [(c.kind, c.name, c.action) for c in plan if c.name not in others]
+    assert shown == wanted
+    assert sorted(root.rglob("*")) == before
+    estate.request(kept, remove_undeclared=True)
+    assert not (root / "gone").exists()
+    assert list((root / "api" / "clients").iterdir()) == []
+    assert estate.tree.read(declared["api"]) is not None
+    for name in ("foreign", "crowded", "loose", "broken", "empty"):
+        assert (root / name).exists(), name
+    assert not estate.request(kept, remove_undeclared=True)[0].changed
+    assert not estate.tree.staged()
 
 
 def test_renewal_on_demand(estate: Estate, declared: Declared) -> None:
