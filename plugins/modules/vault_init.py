@@ -56,10 +56,25 @@ options:
   root_token_pgp_key:
     description: Public PGP key, in the same forms, that the root token is encrypted to.
     type: str
+  shares_to:
+    description:
+      - Files on the machine that the module runs on, one for each share and in its order, which get
+        the shares instead of the result. With O(pgp_keys) they get the messages.
+      - Each is written by one rename and readable by its owner alone. One that is there already is
+        refused unless it is empty, before the server is initialised.
+      - A server whose shares were not written, because the disk is full or the module was killed,
+        has lost them; it holds nothing, and RV(orphaned) says so.
+    type: list
+    elements: path
+    default: []
+  root_token_to:
+    description: File, as in O(shares_to), that gets the root token instead of the result.
+    type: path
   plain:
     description:
-      - Whether shares and root token may be returned in clear, where there is no PGP key for them.
-      - Set C(no_log) on the task, and store them in the next one.
+      - Whether what has neither a PGP key nor a file may be returned in clear.
+      - The task has to have C(no_log), since it would all be in the logs, and is refused otherwise
+        before anything is changed. Store it in the next task, which needs C(no_log) as well.
     type: bool
     default: false
   marker:
@@ -101,6 +116,16 @@ EXAMPLES = r"""
     root_token_pgp_key: "{{ custodian_keys[0] }}"
   register: vault_initialised
 
+- name: Initialise on this machine, with each secret in a file of its own
+  tamshai.phoenix.vault_init:
+    url: https://127.0.0.1:8200
+    ca_cert: /etc/ssl/vault-ca.crt
+    shares: 3
+    threshold: 2
+    shares_to: [/media/ann/share, /media/bo/share, /media/cy/share]
+    root_token_to: /dev/shm/root-token
+  delegate_to: localhost
+
 - name: End the bootstrap
   tamshai.phoenix.vault_init:
     url: https://127.0.0.1:8200
@@ -119,13 +144,13 @@ unseal_shares:
   description:
     - The shares, in clear as hexadecimal digits or, with O(pgp_keys), as base64 of PGP messages.
     - For a server that unseals itself they are recovery shares.
-  returned: if RV(initialised_now=true)
+  returned: if RV(initialised_now=true), without O(shares_to)
   type: list
   elements: str
   sample: []
 root_token:
   description: The root token, or with O(root_token_pgp_key) base64 of a PGP message that holds it.
-  returned: if RV(initialised_now=true)
+  returned: if RV(initialised_now=true), without O(root_token_to)
   type: str
   sample: s.EXAMPLE
 seal_type:
@@ -172,6 +197,11 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import 
     public_key,
     public_keys,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.sinks import (
+    fill,
+    in_clear,
+    unfit,
+)
 
 
 def initialised(module: AnsibleModule, client: VaultClient) -> Result:
@@ -194,12 +224,13 @@ def initialised(module: AnsibleModule, client: VaultClient) -> Result:
         mistakes.append("'threshold' must be between 1 and 'shares'")
     if options["pgp_keys"] and len(options["pgp_keys"]) != options["shares"]:
         mistakes.append("'pgp_keys' must have one key for each of the 'shares'")
-    in_clear = not options["pgp_keys"] or not options["root_token_pgp_key"]
-    if in_clear and not options["plain"]:
-        mistakes.append(
-            "shares or root token would leave the server in clear; give 'pgp_keys' and "
-            "'root_token_pgp_key', or allow it by 'plain'"
-        )
+    share_files, root_file = options["shares_to"], options["root_token_to"]
+    if share_files and len(share_files) != options["shares"]:
+        mistakes.append("'shares_to' must have one file for each of the 'shares'")
+    mistakes += unfit([*share_files, *([root_file] if root_file else [])])
+    clear = ["the shares"] if not (keys or share_files) else []
+    clear += ["the root token"] if not (root_key or root_file) else []
+    mistakes += in_clear(module, clear)
     if mistakes:
         raise PhoenixError("; ".join(mistakes))
     after = {"shares": options["shares"], "threshold": options["threshold"]}
@@ -216,7 +247,10 @@ def initialised(module: AnsibleModule, client: VaultClient) -> Result:
             pgp_keys=keys,
             root_token_pgp_key=root_key,
         )
-        values.update(unseal_shares=made["shares"], root_token=made["root_token"])
+        fill(dict(zip(share_files, made["shares"], strict=bool(share_files))))
+        fill({root_file: made["root_token"]} if root_file else {})
+        values.update({} if share_files else {"unseal_shares": made["shares"]})
+        values.update({} if root_file else {"root_token": made["root_token"]})
     return Result(plan, **values)
 
 
@@ -261,6 +295,8 @@ def main() -> None:
         # Not secret, unless somebody gives private ones by mistake.
         pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": True},
         root_token_pgp_key={"type": "str", "no_log": True},
+        shares_to={"type": "list", "elements": "path", "default": []},
+        root_token_to={"type": "path", "no_log": False},
         plain={"type": "bool", "default": False},
         marker={"type": "path"},
         id={"type": "str"},

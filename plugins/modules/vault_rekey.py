@@ -69,8 +69,19 @@ options:
     type: list
     elements: str
     default: []
+  new_shares_to:
+    description:
+      - Files on the machine that the module runs on, one for each new share and in its order, which
+        get the shares instead of the result. With O(pgp_keys) they get the messages.
+      - Each is written by one rename and readable by its owner alone. One that is there already is
+        refused unless it is empty, before anything is changed.
+    type: list
+    elements: path
+    default: []
   plain:
-    description: Whether new shares may be returned in clear; set C(no_log) on the task then.
+    description:
+      - Whether new shares may be returned in clear. The task has to have C(no_log), and is refused
+        otherwise before anything is changed.
     type: bool
     default: false
   verify:
@@ -114,7 +125,7 @@ EXAMPLES = r"""
 RETURN = r"""
 unseal_shares:
   description: The new shares, in clear as hexadecimal digits or as base64 of PGP messages.
-  returned: if O(state=begun), not in check mode
+  returned: if O(state=begun), not in check mode, without O(new_shares_to)
   type: list
   elements: str
   sample: []
@@ -143,6 +154,11 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client impo
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.pgp import public_keys
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import QuorumError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.rekey import Rekey
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.sinks import (
+    fill,
+    in_clear,
+    unfit,
+)
 
 
 def begun(module: AnsibleModule, client: VaultClient) -> Result:
@@ -152,11 +168,11 @@ def begun(module: AnsibleModule, client: VaultClient) -> Result:
         mistakes.append("'new_threshold' must be between 1 and 'new_shares'")
     if options["pgp_keys"] and len(options["pgp_keys"]) != options["new_shares"]:
         mistakes.append("'pgp_keys' must have one key for each of the 'new_shares'")
-    if not options["pgp_keys"] and not options["plain"]:
-        mistakes.append(
-            "the new shares would leave the server in clear; give 'pgp_keys', or allow it by "
-            "'plain'"
-        )
+    files = options["new_shares_to"]
+    if files and len(files) != options["new_shares"]:
+        mistakes.append("'new_shares_to' must have one file for each of the 'new_shares'")
+    mistakes += unfit(files)
+    mistakes += in_clear(module, [] if keys or files else ["the new shares"])
     if mistakes:
         raise PhoenixError("; ".join(mistakes))
     plan = Plan()
@@ -178,8 +194,10 @@ def begun(module: AnsibleModule, client: VaultClient) -> Result:
         threshold=options["new_threshold"],
         pgp_keys=keys,
         verify=options["verify"],
+        keep=lambda shares: fill(dict(zip(files, shares, strict=bool(files)))),
     )
-    return Result(plan, unseal_shares=made["shares"], in_force=made["in_force"])
+    values = {} if files else {"unseal_shares": made}
+    return Result(plan, in_force=not options["verify"], **values)
 
 
 def verified(module: AnsibleModule, client: VaultClient) -> Result:
@@ -241,6 +259,7 @@ def main() -> None:
         new_threshold={"type": "int", "default": 3},
         # Not secret, unless somebody gives private ones by mistake.
         pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": True},
+        new_shares_to={"type": "list", "elements": "path", "default": []},
         plain={"type": "bool", "default": False},
         verify={"type": "bool", "default": True},
         allow_partial={"type": "bool", "default": False},

@@ -50,6 +50,7 @@ pytestmark = [
 FROM_NOTHING = [
     ("vault_custody", ""),
     ("vault_init", "Initialise, with the shares"),
+    ("vault_init", "Initialise on this"),  # done already; test_vault_modules.py does it
     ("vault_seal_info", ""),
     ("vault_ask_shares", ""),  # nobody is there to be asked; test_vault_prompt.py has somebody
     ("vault_unseal", "Give one"),

@@ -167,10 +167,48 @@ class TestInitAndUnseal:
         assert run_module(vault_unseal, **at, shares=shares)["sealed"] is False
 
     def test_shares_do_not_leave_in_clear_unasked(self, fresh: OpenBao) -> None:
-        refused = run_module(vault_init, **fresh.arguments())
-        assert "in clear" in refused["msg"]
+        at = fresh.arguments()
+        for check in (True, False):
+            refused = run_module(vault_init, check=check, **at)
+            assert "the shares and the root token would leave the server in clear" in refused["msg"]
+            in_logs = run_module(vault_init, check=check, **at, plain=True, hidden=False)
+            assert "would be in clear in every log of the run" in in_logs["msg"]
+            assert "wants no_log on the task" in in_logs["msg"]
         with fresh.client() as client:
             assert client.seal_status()["initialized"] is False
+
+    def test_each_secret_in_a_file_of_its_own(self, fresh: OpenBao, tmp_path: Path) -> None:
+        at = fresh.arguments()
+        files = [tmp_path / name for name in ("ann", "bo", "cy")]
+        root = tmp_path / "root"
+        given = {"shares": 3, "threshold": 2, "shares_to": [str(path) for path in files]}
+        half = run_module(vault_init, **at, **given)
+        assert "the root token would leave the server in clear" in half["msg"]
+        given["root_token_to"] = str(root)
+        files[0].write_text("a share of another server")
+        wrong = {**given, "shares_to": [str(files[0]), str(root), "/no/where/cy"]}
+        refused = run_module(vault_init, **at, **wrong)["msg"]
+        assert f"{files[0]} is there already, and is not overwritten" in refused
+        assert "there is no directory /no/where for cy" in refused
+        assert "one is named twice" in refused
+        assert "one file for each" in run_module(vault_init, **at, **{**given, "shares": 5})["msg"]
+        with fresh.client() as client:
+            assert client.seal_status()["initialized"] is False
+
+        files[0].write_text("")
+        assert run_module(vault_init, check=True, **at, **given)["changed"] is True
+        assert not root.exists()
+        made = run_module(vault_init, **at, **given)
+        shares = [path.read_text().strip() for path in files]
+        assert [path.stat().st_mode & 0o777 for path in (*files, root)] == [0o600] * 4
+        secret = {*shares, root.read_text().strip()}
+        assert len(secret) == 4
+        assert not any(text in json.dumps(made) for text in secret)
+        assert not {"unseal_shares", "root_token"} & set(made)
+        assert run_module(vault_unseal, **at, shares=shares[1:])["sealed"] is False
+        with fresh.client(token=root.read_text().strip()) as client:
+            assert (client.read("auth/token/lookup-self") or {})["policies"] == ["root"]
+        assert run_module(vault_init, **at, **given)["changed"] is False
 
     def test_a_server_whose_shares_were_lost(self, fresh: OpenBao, tmp_path: Path) -> None:
         marker = tmp_path / "marker.json"

@@ -150,9 +150,34 @@ def test_a_run_that_died_after_the_last_new_share_was_shown(server: OpenBao) -> 
     assert opens(server, shares) is True
 
 
+def test_new_shares_in_files_of_their_own(server: OpenBao, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("ann", "bo")]
+    new = {"new_shares": 2, "new_threshold": 2, "shares": server.shares}
+    new["new_shares_to"] = [str(path) for path in files]
+    # A disk that fills up in between: nothing was changed, and nothing waits.
+    with pytest.MonkeyPatch.context() as patch:
+
+        def full(*_given: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(vault_rekey, "fill", full)
+        assert "No space left" in rekey(server, "begun", **new)["msg"]
+    assert rekey(server, "cancelled", check=True)["changed"] is False
+    begun = rekey(server, "begun", **new)
+    assert "unseal_shares" not in begun
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 2
+    shares = [path.read_text().strip() for path in files]
+    assert not any(share in json.dumps(begun) for share in shares)
+    refused = rekey(server, "begun", **new)["msg"]
+    assert refused.count("is there already, and is not overwritten") == 2
+    assert rekey(server, "verified", shares=shares)["in_force"] is True
+
+
 def test_what_is_refused(server: OpenBao, custodians: list[Custodian]) -> None:
     new = {"new_shares": 1, "new_threshold": 1}
     assert "in clear" in rekey(server, "begun", shares=server.shares, **new)["msg"]
+    in_logs = rekey(server, "begun", shares=server.shares, plain=True, hidden=False, **new)
+    assert "wants no_log on the task" in in_logs["msg"]
     too_few = rekey(server, "begun", shares=server.shares[:1], plain=True, **new)
     assert "needs 2 of the present ones; there are 1" in too_few["msg"]
     good = server.shares[0]

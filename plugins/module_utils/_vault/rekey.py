@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault import errors
@@ -83,9 +83,11 @@ class Rekey:
         threshold: int,
         pgp_keys: Sequence[str],
         verify: bool,
-    ) -> dict[str, Any]:
-        """Give the current shares, get new ones; returns ``shares`` and ``in_force``.
+        keep: Callable[[list[str]], object] = list,
+    ) -> list[str]:
+        """Give the current shares, and return new ones.
 
+        :arg keep: Puts them where they are to be. Where it fails, the change is cancelled.
         :raises QuorumError: if a change is under way, or the current shares are too few or wrong.
         """
         body: dict[str, Any] = {
@@ -107,13 +109,15 @@ class Rekey:
             undertaking.begun(nonce)
             try:
                 answer = self._update(nonce, unique)
+                kept = answer.get("keys_base64" if pgp_keys else "keys") or []
+                made = [str(share) for share in kept]
+                keep(made)
             except BaseException:
                 self.cancel()
                 undertaking.over()
                 raise
             undertaking.over()
-        kept = answer.get("keys_base64" if pgp_keys else "keys") or []
-        return {"shares": [str(share) for share in kept], "in_force": not verify}
+        return made
 
     def _update(self, nonce: str, current: Sequence[str]) -> dict[str, Any]:
         answer: dict[str, Any] = {}
@@ -149,10 +153,10 @@ class Rekey:
         unique, needed = _unique(former), int(self.state().get("required") or 0)
         if not needed or not 0 < math.comb(len(unique), needed) <= MAX_COMBINATIONS:
             return False
-        new = {"shares": int(self._status["n"]), "threshold": int(self._status["t"])}
+        number, threshold = int(self._status["n"]), int(self._status["t"])
         for some in itertools.combinations(unique, needed):
             try:
-                self.begin(some, pgp_keys=[], verify=True, **new)
+                self.begin(some, shares=number, threshold=threshold, pgp_keys=[], verify=True)
             except _RefusedSharesError:
                 continue
             self.cancel()

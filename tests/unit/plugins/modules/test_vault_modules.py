@@ -29,6 +29,7 @@ from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_init,
     vault_kv,
     vault_login,
+    vault_rekey,
     vault_unseal,
 )
 
@@ -84,9 +85,15 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
 
 def run(
-    module: ModuleType, *, check: bool = False, diff: bool = True, **arguments: Any
+    module: ModuleType,
+    *,
+    check: bool = False,
+    diff: bool = True,
+    hidden: bool = True,
+    **arguments: Any,
 ) -> dict[str, Any]:
     options = {"url": URL, **arguments, "_ansible_check_mode": check, "_ansible_diff": diff}
+    options["_ansible_no_log"] = hidden
     output = io.StringIO()
     with (
         patch_module_args(options),
@@ -201,6 +208,9 @@ class TestInit:
             ({"plain": True, "shares": 2, "threshold": 3}, "between 1 and"),
             ({"shares": 2, "threshold": 1, "pgp_keys": ["mAEA"]}, "one key for each"),
             ({}, "in clear"),
+            ({"plain": True, "hidden": False}, "wants no_log on the task"),
+            ({"shares_to": ["/no/a"], "root_token_to": "/no/a"}, "one is named twice"),
+            ({"shares": 1, "threshold": 1, "shares_to": ["/proc/x"]}, "the root token would leave"),
             ({"shares": 1, "threshold": 1, "pgp_keys": ["mAEA"]}, "in clear"),
             ({"shares": 1, "threshold": 1, "pgp_keys": ["AAAA"]}, "not a public PGP key"),
         ],
@@ -229,6 +239,59 @@ class TestInit:
         wire.on("GET", "auth/token/lookup-self", {"data": {}}, gone)
         assert run(vault_init, state="finished", token="s.root-token")["changed"] is True
         assert wire.writes() == [("POST", "auth/token/revoke-self", None)]
+
+
+class TestRekey:
+    """New shares are shown, as far as the server tells of it."""
+
+    WAITING: ClassVar = {"started": True, "t": 3, "n": 5, "verification_nonce": "v"}
+
+    def waiting(self, wire: Wire, progress: int) -> None:
+        status = {"initialized": True, "sealed": False, "t": 2, "n": 3, "cluster_id": "c"}
+        wire.on("GET", "sys/seal-status", status)
+        wire.on("GET", "sys/rotate/root/init", {"data": self.WAITING})
+        shown = {"data": {"progress": progress, "t": 3, "started": True}}
+        wire.on("GET", "sys/rotate/root/verify", shown)
+
+    @pytest.mark.parametrize(
+        ("progress", "shares", "changed", "in_force", "missing"),
+        [
+            (0, [], False, False, 3),
+            (1, [" "], False, False, 2),
+            (1, ["a1", "a1 "], True, False, 1),
+            (1, ["a1", "b2"], True, True, 0),
+            (2, ["a1", "b2", "c3"], True, True, 0),
+        ],
+    )
+    def test_what_a_dry_run_predicts(
+        self,
+        wire: Wire,
+        progress: int,
+        shares: list[str],
+        changed: bool,
+        in_force: bool,
+        missing: int,
+    ) -> None:
+        self.waiting(wire, progress)
+        given = {"token": "t0ken", "state": "verified", "shares": shares, "check": True}
+        found = run(vault_rekey, allow_partial=True, **given)
+        assert (found["changed"], found["in_force"], found["missing"]) == (
+            *(changed, in_force, missing),
+        )
+        alone = run(vault_rekey, **given)
+        assert alone.get("unseal_missing", 0) == missing
+        assert alone.get("failed", False) is bool(missing)
+        assert wire.writes() == []
+
+    def test_a_share_that_was_shown_before_changes_nothing(self, wire: Wire) -> None:
+        self.waiting(wire, 1)
+        wire.on("POST", "sys/rotate/root/verify", {"data": {"progress": 1, "complete": False}})
+        given = {"token": "t0ken", "state": "verified", "shares": ["a1"]}
+        found = run(vault_rekey, allow_partial=True, **given)
+        assert (found["changed"], found["in_force"], found["missing"]) == (False, False, 2)
+        assert wire.writes() == [
+            ("POST", "sys/rotate/root/verify", {"key": "a1", "nonce": "v"}),
+        ]
 
 
 class TestUnseal:
