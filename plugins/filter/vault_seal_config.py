@@ -20,7 +20,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.seals impor
 DOCUMENTATION = r"""
 name: vault_seal_config
 author: tamshai.phoenix contributors (@tamshai)
-version_added: 1.0.0
+version_added: 0.1.0
 short_description: Turn what is declared about the seal of a server into its configuration
 description:
   - Checks the declared seal, and makes the C(seal) stanzas of the configuration of an OpenBao or

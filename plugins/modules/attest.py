@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: attest
 short_description: Prove that a running estate is what it claims to be
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Makes the proofs of an estate on its host, all side by side in one process, each within a bound.
   - >-

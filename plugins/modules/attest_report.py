@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: attest_report
 short_description: Write the report of an estate's proofs
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Puts the results of M(tamshai.phoenix.attest) from all hosts together and writes them as
     C(attest.json) for machines, C(attest.xml) (JUnit) for CI and C(attest.html) for people.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_approle
 short_description: Manage one AppRole and its SecretIDs
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Brings a role of the AppRole method to what is stated, with the same planner as
     M(tamshai.phoenix.vault_config).

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_ask_shares
 short_description: Ask for unseal shares at the terminal
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Asks for unseal shares at the terminal of the control node, one after the other and without
     showing what is typed.

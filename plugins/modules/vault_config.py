@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_config
 short_description: Reconcile the settings of a Vault or OpenBao server in one call
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Brings audit devices, auth methods, secret engines, policies, roles, revocation lists,
     database connections, static roles, rate limits and secrets to what is declared, over

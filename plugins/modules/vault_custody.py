@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_custody
 short_description: Keep unseal shares encrypted on the control node
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Keeps the unseal shares of a server, and its root token until the bootstrap has ended, in a
     directory of the control node, one encrypted file for each.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_identity
 short_description: Cut identities off from a Vault or OpenBao server at once, or let them in again
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Disables the entities of certificates and AppRoles. The server looks at that with each request,
     so their tokens are dead at once, wherever they are, and so is every new login.

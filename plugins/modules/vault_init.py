@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_init
 short_description: Initialise a Vault or OpenBao server, and end its bootstrap
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Initialises a server that never was, and hands over its unseal shares and root token once.
   - Ends the bootstrap by revoking the root token and proving that it is gone.

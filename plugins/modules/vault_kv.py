@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_kv
 short_description: Write secrets into a key-value engine of version 2
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Writes exact values, whatever characters they hold, and writes nothing that is equal already.
   - Merges into what is there under check-and-set, so that keys of others stay and a concurrent

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_login
 short_description: Log in to a Vault or OpenBao server for a short-lived token
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Logs in by client certificate or AppRole and returns the token, for the tasks that follow.
   - A server that is sealed, not initialised or away is told apart; with O(not_ready=report) that is

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_migrate
 short_description: Move secrets, policies and AppRoles from one Vault or OpenBao server to another
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Moves what a server holds, such as one in dev mode, to another one by its API. Moved are
     key-value engines of both versions with every version of every secret, its number, its deleted

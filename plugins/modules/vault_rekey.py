@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_rekey
 short_description: Change the unseal shares of a Vault or OpenBao server
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Has a server make new shares for its present ones, in clear or each encrypted to its custodian.
   - The new shares come into force only when enough of them have been shown to the server, so that a

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_seal_info
 short_description: Look at the seal of a Vault or OpenBao server
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Tells what opens a server, whether it is open, how many shares it still needs, and whether it
     waits to change over to another seal.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_snapshot
 short_description: Save and restore the integrated storage of a Vault or OpenBao server
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Saves a snapshot - checked against its own sums, written to a temporary file with the final
     mode, flushed to disk and renamed - and keeps as many as wanted.

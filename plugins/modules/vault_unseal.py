@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_unseal
 short_description: Unseal a Vault or OpenBao server with shares
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - Gives shares to a sealed server until it opens, and waits until it serves requests.
   - Says how many shares are still missing where there are too few.

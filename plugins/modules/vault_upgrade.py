@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vault_upgrade
 short_description: Take a Vault or OpenBao server in a container to another image, and back
-version_added: 1.0.0
+version_added: 0.1.0
 description:
   - The steps of an upgrade that starting and unsealing the server do not cover. The caller does
     those in between, since only it knows how the container is declared and where shares are.

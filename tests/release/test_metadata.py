@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = "tamshai.phoenix"
@@ -80,3 +81,23 @@ def test_every_change_for_users_has_a_fragment_that_says_something() -> None:
         sections = load(f"changelogs/fragments/{path.name}")
         assert sections, path.name
         assert all(str(entry).strip() for entries in sections.values() for entry in entries)
+
+
+def test_nothing_was_added_in_a_version_that_does_not_exist_yet() -> None:
+    ours = Version(load("galaxy.yml")["version"])
+    for path in sorted((ROOT / "plugins").rglob("*.py")) + sorted(
+        (ROOT / "plugins").rglob("*.yml")
+    ):
+        for found in re.findall(
+            r"^ *version_added: *\"?([0-9.]+)", path.read_text("utf-8"), re.MULTILINE
+        ):
+            assert Version(found) <= ours, f"{path.name}: version_added {found}"
+
+
+def test_every_role_names_the_systems_that_preflight_admits() -> None:
+    codenames = {"bookworm": "12", "trixie": "13", "noble": "24.04"}
+    admitted = load("roles/preflight/defaults/main.yml")["preflight_systems"]
+    for path in sorted((ROOT / "roles").glob("*/meta/main.yml")):
+        platforms = yaml.safe_load(path.read_text("utf-8"))["galaxy_info"]["platforms"]
+        named = {p["name"].lower(): sorted(codenames[v] for v in p["versions"]) for p in platforms}
+        assert named == admitted, path.parent.parent.name
