@@ -17,7 +17,7 @@ BIN = Path(sys.executable).parent
 # read from where the lines have installed them.
 STUBS = """
 set -eu
-trap '[ "$PHOENIX_STATE_PASSPHRASE $CLAUDE_API_KEY" = "a passphrase of many words a-token" ] || exit 9' EXIT
+trap '[ "$PHOENIX_STATE_PASSPHRASE/$CLAUDE_API_KEY" = "some words/a-token" ] || exit 9' EXIT
 python3() { :; }
 pip() { :; }
 ansible-playbook() { command ansible-playbook "$@" --syntax-check; }
@@ -59,7 +59,7 @@ def test_the_lines_work_and_need_the_clone_no_more(tmp_path: Path) -> None:
         cwd=clone,
         env=environment,
         # What is typed for `read`.
-        input="a passphrase of many words\na-token\n",
+        input="some words\na-token\n",
         check=False,
         capture_output=True,
         text=True,
