@@ -46,8 +46,9 @@ HELD = {
     "killed at every write, snapshot": "test_vault_killed.py test_vault_snapshot",
     "killed after every write, database passwords": "test_vault_database.py "
     "test_a_run_killed_after_each_write_is_finished_by_the_next",
-    "killed, change of shares": "test_vault_rekey.py "
-    "test_until_the_new_ones_are_shown_the_old_ones_open",
+    "killed at every write, change of shares": "test_vault_killed.py test_a_change_of_shares",
+    "killed, change of shares in force": "test_vault_custodians.py "
+    "test_handed_over_by_a_run_that_was_killed_at_its_end",
     "killed, credential of a service": "test_secret_zero.py "
     "test_credential_of_an_interrupted_run_is_destroyed",
     "a standby answers, old state": "test_vault_failures.py test_it_sees_what_it_wrote",
