@@ -21,6 +21,7 @@ description:
   - What is kept is in C(upgrade) below O(root), for root only, until one of the two servers is
     proven. It is encrypted by the server's barrier, like the data themselves.
   - Each step may be the last one of a run that was killed; RV(step) says where to go on.
+  - One run at a time takes a step; another one fails meanwhile, and has changed nothing.
 author:
   - tamshai.phoenix contributors (@tamshai)
 extends_documentation_fragment:
@@ -206,6 +207,13 @@ shares_needed:
   returned: as RV(sealed)
   type: int
   sample: 3
+idle:
+  description:
+    - How many seconds ago the upgrade that is under way took its last step, where it goes to
+      another image than O(image). A run that is at it is told by this from one that was killed.
+  returned: if O(state=planned) and RV(step) is V(back) for that reason
+  type: int
+  sample: 42
 snapshot:
   description: The snapshot that was taken before.
   returned: if RV(step) is not V(none)
@@ -224,6 +232,8 @@ unseen:
   sample: []
 """
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -274,7 +284,10 @@ class Upgrade:
     def planned(self) -> Result:
         """Which step is next."""
         if self.journal is not None:
-            about = self._about(self._step(self.journal), self.journal)
+            step = self._step(self.journal)
+            about = self._about(step, self.journal)
+            if step == "back" and self.journal.state in ("begun", "kept"):
+                about["idle"] = int(self.kept.idle())
             return Result(Plan(), **about, **self._lock())
         image = self.container.image() or self._recorded()
         if image in ("", self.options["image"]) or not self.kept.holds_data():
@@ -441,9 +454,10 @@ def _downgrade(journal: Journal) -> bool:
 
 
 def work(module: AnsibleModule) -> Result:
-    with client_from(module) as client:
-        upgrade = Upgrade(module, client)
-        result: Result = getattr(upgrade, module.params["state"])()
+    state, root = module.params["state"], module.params["root"]
+    reads = module.check_mode or state == "planned" or not Path(root).is_dir()
+    with client_from(module) as client, nullcontext() if reads else Kept(root).alone():
+        result: Result = getattr(Upgrade(module, client), state)()
         return result
 
 

