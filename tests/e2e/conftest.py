@@ -263,7 +263,7 @@ class Estate:
         host = self.sh(
             "cd /; find etc home opt root srv usr var/lib -xdev \\( " + own + " \\) -prune"
             " -o -printf '%p %C@ %m %l\\n'; cat /proc/sys/net/ipv4/ip_forward;"
-            " systemctl list-units --state=running --plain --no-legend | grep -v ^user;"
+            " systemctl list-units --type=service --state=running --plain | grep -v ^user;"
         )
         here = [f"{path} {path.lstat().st_ctime_ns}" for path in self.state.rglob("*")]
         return sorted([*host.splitlines(), *here])
@@ -344,7 +344,7 @@ class Estate:
             "of the host": [self.sh("cat /opt/tamshai/certs/*/current/tls.key")],
             "that logs in": [(self.state / "id_ed25519").read_text()],
         }
-        block = re.compile(r"PRIVATE KEY-----\n(.*?)-----END", re.DOTALL)
+        block = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)-----END", re.DOTALL)
         for whose, texts in keys.items():
             blocks = block.findall("\n".join(texts))
             lines = [line for block in blocks for line in block.splitlines() if len(line) >= 64]
