@@ -241,8 +241,11 @@ options:
         type: str
         required: true
   revoke:
-    description: Names or serial numbers of certificates to revoke, for O(state=crl); a name means
-      all of that name.
+    description:
+      - Names or serial numbers of certificates to revoke, for O(state=crl); a name means all of
+        that name.
+      - A serial number, in hexadecimal, may be one that the list of issued certificates does not
+        know, as where that was restored from an older copy.
     type: list
     elements: str
     default: []

@@ -460,8 +460,8 @@ class CertCrls(_Roles):
             raise PhoenixError(
                 f"{self.name} {key}: the server refuses certificates that this list does not name, "
                 f"so it is an older one, and they would log in again: {named}",
-                hint="Nothing was written. Bring the newest list; of an estate, it is in the "
-                "newest state directory. What may be forgotten goes into 'lapsed'.",
+                hint="Nothing was written. Bring the newest list, or have these on this one as "
+                "well: module pki_cert with state 'crl' takes their serial numbers.",
             )
         return {"serials": serials}
 

@@ -25,6 +25,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,8 @@ __all__ = ["Authority", "Index", "moment"]
 
 _SCHEMA = 1
 _KEEP_EXPIRED = timedelta(days=365)
+# A whole serial number, of which some print the zeros at the beginning and some do not.
+_SERIAL = re.compile("[0-9A-Fa-f]{30,40}")
 
 
 def moment(value: datetime) -> str:
@@ -145,6 +148,32 @@ class Index:
             for record in self.certificates
             if _parse_moment(record["not_after"]) > now - _KEEP_EXPIRED
         ]
+
+    def adopt(self, wanted: list[str], issuer: Any, now: datetime) -> None:
+        """Note serial numbers to be revoked that are not known here: this may be an older copy.
+
+        As long as their issuer is good, since nobody here knows how long they are.
+        """
+        known = {record["serial"] for record in self.certificates}
+        for text in wanted:
+            serial = text.replace(":", "").lower().zfill(40)
+            whole = _SERIAL.fullmatch(text.replace(":", "")) and int(serial, 16).bit_length() < 160
+            if whole and serial not in known:
+                self.certificates.append(
+                    {
+                        "host": "",
+                        "csr": False,
+                        "fingerprint": "",
+                        "spki": "",
+                        "serial": serial,
+                        "name": "unknown",
+                        "issuer": serial_text(issuer.serial_number),
+                        "not_before": moment(now),
+                        "not_after": moment(not_after(issuer)),
+                        "issued": moment(now),
+                        "revoked": None,
+                    }
+                )
 
     def to_revoke(self, wanted: list[str]) -> list[dict[str, Any]]:
         """The records that serials or names mean and that are not revoked yet.

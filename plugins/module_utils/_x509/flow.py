@@ -455,12 +455,14 @@ def ensure_revocation_lists(
 
     A list is remade when two thirds of its lifetime are over.
     """
-    if authority.certificate("issuing") is None:
+    issuing = authority.certificate("issuing")
+    if issuing is None:
         for name in ("crl.pem", "root-crl.pem"):
             plan.add("revocation list", name, "create")
         return
     with authority.lock():
         index = authority.index()
+        index.adopt(revoke or [], issuing, now)
         chosen = index.to_revoke(revoke or [])
         for record in chosen:
             plan.add(

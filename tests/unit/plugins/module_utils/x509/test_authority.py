@@ -324,6 +324,30 @@ def test_a_revoked_certificate_comes_onto_the_list_once(
     assert lists(authority, now, revoke=["issuing"]) == []
 
 
+def test_a_serial_that_an_older_copy_of_the_state_does_not_know(
+    authority: Authority, now: datetime
+) -> None:
+    """It is on the list for as long as its issuer is good."""
+    lists(authority, now)
+    text = "7B:" * 19 + "CD"
+    expected = [("unknown", "revoke"), ("crl.pem", "update")]
+    assert lists(authority, now, revoke=[text], check=True) == expected
+    assert authority.index().to_revoke([]) == []
+    assert lists(authority, now, revoke=[text]) == expected
+    listed = authority.revocation_list("crl.pem")
+    assert listed is not None
+    assert [f"{entry.serial_number:x}" for entry in listed] == ["7b" * 19 + "cd"]
+    for later in (0, 300):
+        assert ("unknown", "revoke") not in lists(
+            authority, now + timedelta(days=later), revoke=[text]
+        )
+    assert len(list(authority.revocation_list("crl.pem") or [])) == 1
+    # Not a whole one; and one that no certificate can have.
+    for wrong in ("abcdef", "f" * 40):
+        with pytest.raises(PhoenixError, match=f"was issued: {wrong}"):
+            lists(authority, now, revoke=[wrong])
+
+
 def test_a_crash_between_index_and_list_is_repaired(authority: Authority, now: datetime) -> None:
     lists(authority, now)
     index = authority.index()
