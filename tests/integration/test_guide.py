@@ -32,7 +32,8 @@ REPO = Path(__file__).resolve().parents[2]
 GUIDES = sorted((REPO / "docs" / "docsite" / "rst").glob("*.rst"))
 GUIDE = REPO / "docs" / "docsite" / "rst" / "guide_vault_in_production.rst"
 # Words in the shape of a variable that are something else.
-LOGINS = {"tamshai_app", "tamshai_app_b", "vault_rotator"}
+LOGINS = {"tamshai_app", "tamshai_app_b", "vault_rotator", "sales_app", "tamshai_sales"}
+LOGINS |= {"secret_id_ttl"}  # of an AppRole
 # Variables that the guide itself makes up.
 OF_THE_GUIDE = {"as_operator"}
 

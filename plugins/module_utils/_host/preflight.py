@@ -274,7 +274,8 @@ def _state_dir(seen: Mapping[str, Any]) -> Problems:
         yield (
             f"phoenix_state_dir: the estate on the host has another authority than {path}; "
             "bring the directory that it was built with (is the host's name in the inventory the "
-            "same?), or install the host anew"
+            "same?); installing the host anew would help as well and destroy its databases, so "
+            "dump them first, as the guide says under 'Databases', and take that off the host"
         )
 
 

@@ -32,6 +32,15 @@ def scenarios() -> list[dict[str, Any]]:
     ]
 
 
+def test_invented_people_are_in_the_drill_alone() -> None:
+    """An operator's own databases get none unless he asks for it."""
+    defaults, example = load("roles/estate/defaults/main.yml"), load("inventory/example/hosts.yml")
+    assert not any(database.get("sample_data") for database in defaults["estate_databases"])
+    assert "estate_databases" not in example["phoenix"]["vars"]
+    plain = [{**database, "sample_data": True} for database in defaults["estate_databases"]]
+    assert DRILL["estate_databases"] == plain
+
+
 def test_the_network_is_one() -> None:
     assert IMAGES["images_build_network"] == HOST["drill_host_network"]
 

@@ -118,6 +118,11 @@ def test_nothing_stands_against_a_sound_estate() -> None:
     assert preflight_problems(sound(), "vps1") == []
 
 
+def test_the_way_out_that_destroys_data_says_so() -> None:
+    (problem,) = find("found.authority", "another")
+    assert "destroy its databases, so dump them first" in problem
+
+
 def test_nothing_stands_against_the_first_run() -> None:
     seen = sound()
     seen["found"]["authority"] = seen["control"]["state_dir"]["root"] = ""
