@@ -35,6 +35,7 @@ SPEC: dict[str, Any] = {
     "share_files": {"type": "list", "elements": "path", "default": []},
     "share_environment": {"type": "str", "default": ""},
     "offers": {"type": "dict"},
+    "offered": {"type": "str", "default": ""},
     "share_count": {"type": "int"},
 }
 REQUIRED_IF = [
@@ -96,13 +97,14 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         else:
             custody.release(shares=options["share_count"], threshold=options["threshold"])
     if options["offers"] and not check_mode:
-        changed = custody.offer(options["offers"]) or changed
+        changed = custody.offer(options["offers"], options["offered"]) or changed
     manifest = custody.manifest
     found: dict[str, Any] = {
         "changed": changed,
         "state": manifest.state,
         "id": manifest.id,
         "archived": archived,
+        "offered": custody.offered(),
         "seal": manifest.seal,
         "threshold": manifest.threshold,
         "shares_held": len(custody.share_paths()),

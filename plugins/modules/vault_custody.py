@@ -63,6 +63,10 @@ options:
       - Names of custodians with the PGP messages that hold their shares.
       - They are written into the directory C(custodians), to be handed over.
     type: dict
+  offered:
+    description: Name of the change of shares that O(offers) are of; it is recorded after them.
+    type: str
+    default: ""
   root_token:
     description: The token that the server was initialised with.
     type: str
@@ -132,6 +136,11 @@ archived:
   returned: success
   type: str
   sample: ""
+offered:
+  description: The change of shares that the last offers were of, empty where there are none.
+  returned: success
+  type: str
+  sample: da5b074b-4d60-024e-dc9f-9212aed2750b
 seal:
   description: Kind of seal that the shares belong to, empty where none are known.
   returned: success

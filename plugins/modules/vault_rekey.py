@@ -84,6 +84,13 @@ options:
         otherwise before anything is changed.
     type: bool
     default: false
+  handed_out:
+    description:
+      - RV(nonce) of the last change whose new shares are known to be where they were to go, empty
+        if there was none.
+      - Where it is given, O(state=begun) begins a change anew that it began on this machine itself
+        under another RV(nonce), since a play that was killed has lost the new shares of that.
+    type: str
   verify:
     description:
       - Whether the new shares have to be shown before they come into force.
@@ -129,6 +136,11 @@ unseal_shares:
   type: list
   elements: str
   sample: []
+nonce:
+  description: What the server calls the change; not secret.
+  returned: if O(state=begun), not in check mode
+  type: str
+  sample: da5b074b-4d60-024e-dc9f-9212aed2750b
 in_force:
   description: Whether the new shares are the ones that open the server now.
   returned: success
@@ -186,18 +198,19 @@ def begun(module: AnsibleModule, client: VaultClient) -> Result:
     )
     rekey = Rekey(client)
     if module.check_mode:
-        rekey.enough(options["shares"])
+        rekey.enough(options["shares"], options["handed_out"])
         return Result(plan, in_force=not options["verify"])
-    made = rekey.begin(
+    made, nonce = rekey.begin(
         options["shares"],
         shares=options["new_shares"],
         threshold=options["new_threshold"],
         pgp_keys=keys,
         verify=options["verify"],
+        handed_out=options["handed_out"],
         keep=lambda shares: fill(dict(zip(files, shares, strict=bool(files)))),
     )
     values = {} if files else {"unseal_shares": made}
-    return Result(plan, in_force=not options["verify"], **values)
+    return Result(plan, in_force=not options["verify"], nonce=nonce, **values)
 
 
 def verified(module: AnsibleModule, client: VaultClient) -> Result:
@@ -261,6 +274,7 @@ def main() -> None:
         pgp_keys={"type": "list", "elements": "str", "default": [], "no_log": True},
         new_shares_to={"type": "list", "elements": "path", "default": []},
         plain={"type": "bool", "default": False},
+        handed_out={"type": "str"},
         verify={"type": "bool", "default": True},
         allow_partial={"type": "bool", "default": False},
     )

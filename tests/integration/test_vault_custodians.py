@@ -155,17 +155,26 @@ def test_handed_over_by_a_run_that_was_killed_at_its_end(
     estate.custody("finished")
     named = [{"name": person.name, "pgp_key": person.public} for person in people]
     estate.variables["vault_custodians"] = named
-    code, said = estate.play("vault_custodians")
-    assert code == 0, said
+    # A run that was killed before it had written what its custodians are to be given.
+    at = server.arguments(token=server.root_token)
+    new = {"new_shares": 3, "new_threshold": 2, "pgp_keys": [p.public for p in people]}
+    assert run_module(vault_rekey, **at, state="begun", shares=server.shares, **new)["changed"]
+    for arguments in (["--check"], []):
+        code, said = estate.play("vault_custodians", *arguments)
+        assert code == 0, said
     offers = estate.state / "vault" / "custodians"
     shares = [p.decrypt((offers / f"{p.name}.pgp").read_text()) for p in people]
+
+    # What they have been given is not taken back by another run.
+    code, said = estate.play("vault_custodians")
+    assert code != 0
+    assert "a change of shares is under way already" in said
 
     for arguments in (["--check"], []):
         code, said = estate.play("vault_custodian", *arguments, VAULT_UNSEAL_KEY_1=shares[0])
         assert code == 0, said
         assert "1 more shares have to be shown before the new ones come into force" in said
     # The last share is shown, and the run killed before it noted what that means.
-    at = server.arguments(token=server.root_token)
     last = run_module(vault_rekey, **at, state="verified", shares=shares[1:2])
     assert last["in_force"] is True
     found = estate.custody("read")

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fixtures.openbao import OpenBao, bao, run_module, running
 from fixtures.pgp import Custodian
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.undertaking import Undertaking
 from ansible_collections.tamshai.phoenix.plugins.modules import (
     vault_init,
     vault_rekey,
@@ -60,6 +61,11 @@ def server(tmp_path: Path) -> Iterator[OpenBao]:
 def rekey(server: OpenBao, state: str, *, check: bool = False, **more: Any) -> dict[str, Any]:
     at = server.arguments(token=server.root_token)
     return run_module(vault_rekey, check=check, **at, state=state, **more)
+
+
+def cluster(server: OpenBao) -> str:
+    with server.client() as client:
+        return str(client.seal_status()["cluster_id"])
 
 
 def opens(server: OpenBao, shares: list[str]) -> bool:
@@ -145,6 +151,10 @@ def test_a_run_that_died_after_the_last_new_share_was_shown(server: OpenBao) -> 
     assert rekey(server, "verified", shares=shares, **former)["changed"] is True
     none_waits(former_shares=server.shares[:1])
     none_waits(check=True, **former)
+    # One that died while it tried what the next one tries: of what it began it was told nothing.
+    with server.client() as client, Undertaking("change of shares", cluster(server)) as noted:
+        begun = client.write("sys/rotate/root/init", {"secret_shares": 1, "secret_threshold": 1})
+        noted.begun(begun["data"]["nonce"])
     done = rekey(server, "verified", shares=shares[:1], **former)
     assert (done.get("in_force"), done["missing"], done["changed"]) == (True, 0, False)
     assert opens(server, shares) is True

@@ -63,6 +63,7 @@ SCRYPT = {"n": 2**15, "r": 8, "p": 1}
 STATES = ("absent", "begun", "held", "finished", "released")
 MANIFEST = "custody.json"
 ROOT = "root-token.json"
+OFFERED = "offered.json"
 _FILE = "file://"
 _SHARE, _ROOT_TOKEN = "unseal-share", "root-token"
 
@@ -242,9 +243,20 @@ class Custody:
             self._write(Manifest("finished", old.id, old.seal, old.shares, old.threshold))
         return self.manifest
 
-    def offer(self, messages: Mapping[str, str]) -> bool:
+    def offered(self) -> str:
+        """The change of shares that :meth:`offer` was last called for."""
+        content = read_bytes_or_none(self.directory / OFFERED)
+        try:
+            return str(json.loads(content)["change"]) if content else ""
+        except (ValueError, KeyError, TypeError) as error:
+            raise CustodyError(
+                f"{self.directory / OFFERED} is damaged: {type(error).__name__}"
+            ) from None
+
+    def offer(self, messages: Mapping[str, str], change: str = "") -> bool:
         """Write what custodians have to be given: each a share, encrypted to its custodian.
 
+        :arg change: What the server calls the change that these are of; written last.
         :returns: Whether anything was written.
         """
         place = self.directory / "custodians"
@@ -257,6 +269,11 @@ class Custody:
             if read_bytes_or_none(place / f"{name}.pgp") != content:
                 write_atomic(place / f"{name}.pgp", content, mode=0o600)
                 written = True
+        if change and change != self.offered():
+            write_atomic(
+                self.directory / OFFERED, json.dumps({"change": change}).encode(), mode=0o600
+            )
+            written = True
         return written
 
     def release(self, *, shares: int, threshold: int) -> Manifest:

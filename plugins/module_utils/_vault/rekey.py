@@ -26,6 +26,10 @@ class _RefusedSharesError(QuorumError):
     """The server takes them for none of its own."""
 
 
+class _TakenSharesError(QuorumError):
+    """The server takes them, and that is all that was to be known."""
+
+
 class Rekey:
     """The change of shares of one server; the server remembers how far it has come."""
 
@@ -54,14 +58,14 @@ class Rekey:
             return found
         raise QuorumError("the server's shares cannot be changed by API")
 
-    def enough(self, current: Sequence[str]) -> list[str]:
+    def enough(self, current: Sequence[str], handed_out: str | None = None) -> list[str]:
         """As many of the current shares as a change needs.
 
         :raises QuorumError: if they are too few, or a change is under way that is not one that a
             killed run on this machine has left.
         """
         state = self.state()
-        if state.get("started") and not self._undertaking.is_ours(state):
+        if state.get("started") and not self._undertaking.is_ours(state, handed_out):
             raise QuorumError(
                 "a change of shares is under way already",
                 hint="End it by showing the new shares, or cancel it (state=cancelled).",
@@ -84,10 +88,12 @@ class Rekey:
         pgp_keys: Sequence[str],
         verify: bool,
         keep: Callable[[list[str]], object] = list,
-    ) -> list[str]:
-        """Give the current shares, and return new ones.
+        handed_out: str | None = None,
+    ) -> tuple[list[str], str]:
+        """Give the current shares; returns new ones, and the server's name for the change.
 
         :arg keep: Puts them where they are to be. Where it fails, the change is cancelled.
+        :arg handed_out: That name of the last change whose new shares are where they were to go.
         :raises QuorumError: if a change is under way, or the current shares are too few or wrong.
         """
         body: dict[str, Any] = {
@@ -98,7 +104,7 @@ class Rekey:
         if pgp_keys:
             body["pgp_keys"] = list(pgp_keys)
         with self._undertaking as undertaking:
-            unique = self.enough(current)
+            unique = self.enough(current, handed_out)
             self.cancel()  # what a killed run has left
             undertaking.ask()
             try:
@@ -116,8 +122,8 @@ class Rekey:
                 self.cancel()
                 undertaking.over()
                 raise
-            undertaking.over()
-        return made
+            undertaking.given(nonce)
+        return made, str(nonce)
 
     def _update(self, nonce: str, current: Sequence[str]) -> dict[str, Any]:
         answer: dict[str, Any] = {}
@@ -136,9 +142,11 @@ class Rekey:
     def waiting(self) -> tuple[int, int] | None:
         """How many new shares the server has been shown, and of how many.
 
-        :returns: ``None`` where no change waits for its new shares.
+        :returns: ``None`` where no change waits for its new shares, or only one whose new shares
+            went with a run that was killed.
         """
-        if not self.state().get("verification_nonce"):
+        state = self.state()
+        if not state.get("verification_nonce") or self._undertaking.is_ours(state):
             return None
         found = _data(self._client.call("GET", f"{self._way}/verify").body)
         return int(found.get("progress") or 0), int(found.get("t") or 0)
@@ -156,11 +164,18 @@ class Rekey:
         number, threshold = int(self._status["n"]), int(self._status["t"])
         for some in itertools.combinations(unique, needed):
             try:
-                self.begin(some, shares=number, threshold=threshold, pgp_keys=[], verify=True)
+                self.begin(
+                    some,
+                    shares=number,
+                    threshold=threshold,
+                    pgp_keys=[],
+                    verify=True,
+                    keep=_enough_is_known,
+                )
             except _RefusedSharesError:
                 continue
-            self.cancel()
-            return False
+            except _TakenSharesError:
+                return False
         return True
 
     def show(self, shares: Sequence[str]) -> int:
@@ -190,6 +205,10 @@ class Rekey:
 
     def _write(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._client.write(f"{self._way}/{what}", body, repeatable=False)
+
+
+def _enough_is_known(_shares: list[str]) -> None:
+    raise _TakenSharesError("the shares are the server's")
 
 
 def _unique(shares: Sequence[str]) -> list[str]:

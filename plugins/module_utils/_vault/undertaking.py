@@ -25,6 +25,8 @@ __all__ = ["Undertaking"]
 
 # Noted before the server is asked to begin, since it is the server that makes the nonce.
 _ASKED = "asked"
+# Noted when a run has what it wanted of it, and the server goes on with it.
+_GIVEN = "given "
 
 
 class Undertaking:
@@ -64,13 +66,15 @@ class Undertaking:
     def __exit__(self, *_error: object) -> None:
         os.close(self._handle)
 
-    def is_ours(self, found: Mapping[str, Any]) -> bool:
+    def is_ours(self, found: Mapping[str, Any], handed_out: str | None = None) -> bool:
         """Whether a dead run on this machine began what the server has under way.
 
         One that was killed before it got an answer knows no nonce. What is under way then, and has
         been given no share yet, is taken for its own: nothing is lost by beginning it anew.
 
         :arg found: ``nonce`` and ``progress``, as the server tells them.
+        :arg handed_out: The nonce of the last one whose outcome has arrived where it was to go;
+            what was given to a run for another one is lost. ``None`` if nobody knows that.
         """
         try:
             noted = self._path.read_text(encoding="ascii").strip()
@@ -78,6 +82,9 @@ class Undertaking:
             return False
         if noted == _ASKED:
             return not found.get("progress") and not found.get("verification_nonce")
+        if noted.startswith(_GIVEN):
+            given = noted.removeprefix(_GIVEN)
+            return handed_out is not None and handed_out != given == found.get("nonce")
         return bool(noted) and noted == found.get("nonce")
 
     def ask(self) -> None:
@@ -87,6 +94,10 @@ class Undertaking:
     def begun(self, nonce: str) -> None:
         """Note what the server calls it."""
         self._note(nonce)
+
+    def given(self, nonce: str) -> None:
+        """Note that this run has got what it wanted, which it may die before it passes on."""
+        self._note(_GIVEN + nonce)
 
     def over(self) -> None:
         """Note that nothing of it is left at the server."""

@@ -164,6 +164,10 @@ class TestCustodians:
         assert kept.offer({"ann": "message-a", "bo": "message-b"}) is True
         assert kept.offer({"ann": "message-a", "bo": "message-b"}) is False
         assert (tmp_path / "custodians" / "ann.pgp").read_text() == "message-a\n"
+        assert kept.offered() == ""
+        assert kept.offer({"ann": "message-a"}, "change-1") is True
+        assert kept.offer({"ann": "message-a"}, "change-1") is False
+        assert Custody(tmp_path).offered() == "change-1"
         assert kept.read_shares(PASS) == SHARES  # still in force
         kept.release(shares=2, threshold=2)
         again = Custody(tmp_path)

@@ -62,6 +62,18 @@ def test_one_that_is_over() -> None:
     assert not ours("")
 
 
+def test_what_a_run_was_given_is_its_own_until_it_has_arrived() -> None:
+    with Undertaking("root token", "c1") as made:
+        made.begun(OURS)
+        made.given(OURS)
+    undertaking, found = Undertaking("root token", "c1"), {"nonce": OURS, "progress": 0}
+    assert not undertaking.is_ours(found)
+    assert undertaking.is_ours(found, "")
+    assert undertaking.is_ours(found, THEIRS)
+    assert not undertaking.is_ours(found, OURS)
+    assert not undertaking.is_ours({**found, "nonce": THEIRS}, "")
+
+
 def test_a_run_that_lives_is_not_robbed() -> None:
     with Undertaking("root token", "c1"):
         other = Undertaking("root token", "c1")
