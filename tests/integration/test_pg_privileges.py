@@ -470,6 +470,18 @@ class TestModule:
             f["right"] for f in result["findings"]
         }
 
+    def test_it_says_how_a_login_goes_that_nobody_declares(self, broken: Server) -> None:
+        """And says nothing of that where there is none."""
+        assert "psql -U postgres" in gate(broken)["msg"]
+        assert "postgresql_drop_logins" not in gate(broken)["msg"]
+        broken.sql("CREATE ROLE stranger LOGIN")
+        try:
+            told = gate(broken)["msg"]
+        finally:
+            broken.sql("DROP ROLE stranger")
+        assert "Nobody declares the login stranger." in told
+        assert "postgresql_drop_logins: [stranger]" in told
+
     def test_it_takes_nothing_away(self, broken: Server) -> None:
         before = gate(broken, findings="report")
         assert "failed" not in before

@@ -158,3 +158,12 @@ def test_the_image_of_each_service_is_told_whatever_its_state() -> None:
     assert state.service_images("/opt/compose.yaml", ask) == {"vault": "bao:1"}
     assert "config_files%3D/opt/compose.yaml" in asked[0]
     assert state.service_images("/opt/compose.yaml", lambda _path: None) == {}
+
+
+def test_folders_are_directories_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("a")
+    assert state.folders(tmp_path) == ["a", "b"]
+    assert state.folders(tmp_path / "none") == []
