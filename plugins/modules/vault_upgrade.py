@@ -456,7 +456,8 @@ def _downgrade(journal: Journal) -> bool:
 def work(module: AnsibleModule) -> Result:
     state, root = module.params["state"], module.params["root"]
     reads = module.check_mode or state == "planned" or not Path(root).is_dir()
-    with client_from(module) as client, nullcontext() if reads else Kept(root).alone():
+    turn = nullcontext() if reads else Kept(root).alone()
+    with turn, client_from(module) as client:
         result: Result = getattr(Upgrade(module, client), state)()
         return result
 
