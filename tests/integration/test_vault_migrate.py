@@ -47,6 +47,10 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.migrated import compare
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Inputs
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi import VaultApi
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.accessors import (
+    listed,
+    lookup,
+)
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.client import VaultClient
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.options import Connection
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.quorum import generate_root
@@ -112,11 +116,8 @@ def admin(new: OpenBao) -> str:
 
 def roots(client: VaultClient) -> int:
     """How many root tokens are alive."""
-    path = "auth/token/lookup-accessor"
-    held = [
-        client.write(path, {"accessor": accessor})["data"]["policies"]
-        for accessor in client.keys("auth/token/accessors")
-    ]
+    # One that is listed may have ended before it is looked at.
+    held = [lookup(client, accessor).get("policies") for accessor in listed(client)]
     return held.count(["root"])
 
 
