@@ -20,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ansible_collections.tamshai.phoenix.plugins.module_utils._host.swaps import Swap
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     auditlog,
     bundles,
@@ -134,6 +135,38 @@ def test_secrets_where_they_belong_pass(delivered: Any) -> None:
     for values in VALUES.values():
         for name, value in values.items():
             assert name == "POSTGRES_USER" or value not in repr(result)
+
+
+def test_swap_is_told_and_not_read(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    areas = [
+        Swap("/dev/vda2", ("/dev/vda2",), plain=True),
+        Swap("/dev/dm-0", ("/dev/dm-0", "/var/lib/tamshai/swap"), plain=False),
+    ]
+    unread: list[str] = []
+
+    def files(
+        _roots: Any, wanted: Any, *, since: float, skip: Any = lambda _path: False
+    ) -> tuple[list[Find], int]:
+        unread[:] = unread or [file for area in areas for file in area.files if skip(file)]
+        mark = wanted[-1]
+        witnesses = Path("/var/tmp").glob(f".{mark.value[:24]}*")
+        return [Find(mark.label, str(path)) for path in witnesses], 2
+
+    monkeypatch.setattr(sweep, "swaps", lambda: areas)
+    monkeypatch.setattr(scan, "files", files)
+    monkeypatch.setattr(sweep, "_elsewhere", lambda *_arguments: ([], 0))
+    monkeypatch.setattr(sweep, "_programs", lambda _site: [])
+    monkeypatch.setattr(delivered.site, "born", lambda: 0.0)
+
+    monkeypatch.setattr(sweep, "container_manager", lambda: "")
+    found = sweep.search(delivered.site)
+    assert found.swaps == ["/dev/vda2", "/dev/dm-0"]
+    (fault,) = found.plain_swap
+    assert "/dev/vda2, which is not encrypted" in fault
+    assert unread == ["/dev/vda2", "/dev/dm-0", "/var/lib/tamshai/swap"]
+
+    monkeypatch.setattr(sweep, "container_manager", lambda: "docker")
+    assert sweep.search(delivered.site).plain_swap == []
 
 
 @pytest.mark.parametrize("proof", ["H1.b", "W.b"])
