@@ -287,8 +287,19 @@ class Authority:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """One writer at a time. The lock goes with the process that holds it, so none is stale."""
-        handle = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """One writer at a time. The lock goes with the process that holds it, so none is stale.
+
+        :raises PhoenixError: where there is no authority.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            handle = os.open(self.directory / ".lock", flags, 0o600)
+        except FileNotFoundError:
+            raise PhoenixError(
+                f"there is no authority in {self.directory}",
+                hint="Bring the state directory of the estate here, or its newest backup; for a "
+                "new estate, playbook tamshai.phoenix.phoenix makes one.",
+            ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -180,6 +180,15 @@ def test_an_intermediate_needs_a_root(
         ensure(Authority(tmp_path / "ca", PASSPHRASE), settings, now, steps=("issuing",))
 
 
+def test_a_state_without_an_authority_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(PhoenixError, match=f"there is no authority in {tmp_path / 'ca'}"),
+        Authority(tmp_path / "ca", PASSPHRASE).lock(),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_writer_at_a_time(authority: Authority) -> None:
     order: list[str] = []
     inside, go_on = threading.Event(), threading.Event()
