@@ -263,7 +263,8 @@ class Estate:
         host = self.sh(
             "cd /; find etc home opt root srv usr var/lib -xdev \\( " + own + " \\) -prune"
             " -o -printf '%p %C@ %m %l\\n'; cat /proc/sys/net/ipv4/ip_forward;"
-            " systemctl list-units --type=service --state=running --plain | grep -v ^user;"
+            " systemctl list-units --type=service --state=running --plain --no-legend"
+            " | grep -v ^user;"
         )
         here = [f"{path} {path.lstat().st_ctime_ns}" for path in self.state.rglob("*")]
         return sorted([*host.splitlines(), *here])

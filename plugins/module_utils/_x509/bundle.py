@@ -245,9 +245,13 @@ class Tree:
             for path in self._folders(place / "clients"):
                 places[f"{service}.{path.name}"] = path
         found: dict[str, Bundle] = {}
-        for name in sorted({*places} - {*names}):
+        # Those of its logins before a service: it goes only if all that is below it goes.
+        for name in sorted({*places} - {*names}, reverse=True):
             link = places[name] / "current"
             others = {path.name for path in places[name].iterdir()} - _OF_A_BUNDLE
+            logins = places[name] / "clients"
+            if logins.is_dir():
+                others |= {f"{name}.{path.name}" for path in logins.iterdir()} - {*found}
             if others or not link.is_symlink() or link.readlink().parent.name != "versions":
                 continue
             try:

@@ -164,7 +164,7 @@ def _plan_removals(
     for name in tree.staged():
         plan.add("staged key", name, "delete", note="left by a run that did not finish")
     gone = {} if root is None else tree.undeclared(declared, root)
-    for name, bundle in gone.items():
+    for name, bundle in sorted(gone.items()):
         before = {"serial": bundle.serial, "not_after": moment(not_after(bundle.leaf))}
         plan.add("bundle", name, "delete", before, note="it is no longer declared")
     return sorted(gone, reverse=True)

@@ -156,12 +156,15 @@ def test_what_is_no_longer_declared_goes_where_that_is_wanted(
     (root / "loose" / "current").unlink()
     (root / "broken" / "current" / "tls.crt").unlink()
     (root / "empty").mkdir()
-    shutil.copytree(root / "api", root / "gone", symlinks=True)
+    for name in ("gone", "shared"):
+        shutil.copytree(root / "api", root / name, symlinks=True)
+    shutil.copytree(root / "foreign", root / "shared" / "clients" / "theirs", symlinks=True)
     assert not estate.request(kept)[0].changed, "without being asked for it"
     before = sorted(root.rglob("*"))
     plan, _unused, _unused = estate.request(kept, remove_undeclared=True, check=True)
     wanted = [("bundle", name, "delete") for name in ("api.app_login", "gone", "gone.app_login")]
-    others = {f"{name}.app_login" for name in ("foreign", "crowded", "loose", "broken")}
+    copies = ("foreign", "crowded", "loose", "broken", "shared")
+    others = {f"{name}.app_login" for name in copies}
     shown = [(c.kind, c.name, c.action) for c in plan if c.name not in others]
     assert shown == wanted
     assert sorted(root.rglob("*")) == before
@@ -169,7 +172,7 @@ def test_what_is_no_longer_declared_goes_where_that_is_wanted(
     assert not (root / "gone").exists()
     assert list((root / "api" / "clients").iterdir()) == []
     assert estate.tree.read(declared["api"]) is not None
-    for name in ("foreign", "crowded", "loose", "broken", "empty"):
+    for name in ("foreign", "crowded", "loose", "broken", "empty", "shared/clients/theirs"):
         assert (root / name).exists(), name
     assert not estate.request(kept, remove_undeclared=True)[0].changed
     assert not estate.tree.staged()
