@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,10 +24,13 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures.openbao import OpenBao, bao, run_module, running
-from fixtures.reference_services import eventually
+from fixtures.reference_services import Authority, eventually
 
 from ansible_collections.tamshai.phoenix.plugins.action import vault_custody
-from ansible_collections.tamshai.phoenix.plugins.modules import vault_config, vault_rekey
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.authority import (
+    Authority as Estate,
+)
+from ansible_collections.tamshai.phoenix.plugins.modules import pki_cert, vault_config, vault_rekey
 
 REPO = Path(__file__).resolve().parents[2]
 GUIDES = sorted((REPO / "docs" / "docsite" / "rst").glob("*.rst"))
@@ -218,10 +222,45 @@ def ansible(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 class TestPlays:
     """The guide's own plays, on a server that has the guide's operator."""
 
+    PASSPHRASE = "a passphrase of a test"
+
+    @classmethod
+    def certify(cls, place: Path, lifetime: str, **more: str) -> None:
+        """The estate's authority, and the operator's certificate, in a state directory."""
+        operator: dict[str, Any] = {"name": "operator", "common_name": "admin"}
+        operator |= {"uris": ["spiffe://tamshai.internal/operator/admin"], "usages": ["client"]}
+        made = run_module(
+            pki_cert,
+            state="authority",
+            state_dir=str(place),
+            passphrase=cls.PASSPHRASE,
+            organization="tamshai",
+            permitted={
+                "dns": ["tamshai.internal"],
+                "ips": ["127.0.0.1/32"],
+                "uri_hosts": ["tamshai.internal"],
+            },
+            certificates=[operator],
+            lifetime=lifetime,
+            **more,
+        )
+        assert made["changed"], made
+
     @pytest.fixture(scope="class")
     @classmethod
-    def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-        with running(tmp_path_factory.mktemp("guide") / "server") as made:
+    def estate(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The state directory of an estate whose operator was certified over three days ago."""
+        place = tmp_path_factory.mktemp("estate") / "state"
+        cls.certify(place, "6d", renew_before="1d")
+        return place
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, tmp_path_factory: pytest.TempPathFactory, estate: Path) -> Iterator[OpenBao]:
+        authority = Authority()
+        root, key = Estate(estate / "ca", cls.PASSPHRASE.encode()).signer("root")
+        authority.certificate, authority.key, authority.name = root, key, root.subject
+        with running(tmp_path_factory.mktemp("guide") / "server", authority) as made:
             made.ready()
             rights = '["create", "read", "update", "delete", "list", "sudo"]'
             text = f'path "*" {{ capabilities = {rights} }}'
@@ -243,15 +282,12 @@ class TestPlays:
             yield made
 
     @pytest.fixture
-    def state(self, server: OpenBao, tmp_path: Path) -> Path:
+    def state(self, server: OpenBao, estate: Path, tmp_path: Path) -> Path:
         """The state directory of the control node."""
         place = tmp_path / "state"
-        (place / "operator").mkdir(parents=True)
-        for name in ("tls.crt", "tls.key"):
-            content = (server.operator / "current" / name).read_bytes()
-            (place / "operator" / name).write_bytes(content)
+        shutil.copytree(estate, place, symlinks=True)
         held = {name: option.get("default") for name, option in vault_custody.SPEC.items()}
-        held |= {"path": str(place / "vault"), "passphrase": "a passphrase of a test"}
+        held |= {"path": str(place / "vault"), "passphrase": self.PASSPHRASE}
         vault_custody.work({**held, "state": "begun"}, check_mode=False)
         shares = {"shares": server.shares, "threshold": 1, "root_token": "none"}
         vault_custody.work({**held, "state": "held", **shares}, check_mode=False)
@@ -288,7 +324,7 @@ class TestPlays:
             str(book),
             "-e",
             json.dumps(given),
-            PHOENIX_STATE_PASSPHRASE="a passphrase of a test",
+            PHOENIX_STATE_PASSPHRASE=self.PASSPHRASE,
         )
 
     def test_a_change_of_shares_is_cancelled(self, server: OpenBao, state: Path) -> None:
@@ -297,10 +333,12 @@ class TestPlays:
         begun = {"state": "begun", "shares": server.shares, **new}
         assert run_module(vault_rekey, **at, **begun)["changed"] is True
         task = "Forget the change of shares that is under way"
-        for changed in (1, 0):
+        before = (state / "operator" / "tls.crt").read_bytes()
+        for changed in (2, 0):  # the operator's certificate was due, too
             done = self.play(server, state, task)
             assert done.returncode == 0, done.stdout
             assert f"changed={changed}" in done.stdout
+        assert (state / "operator" / "tls.crt").read_bytes() != before
 
     def test_a_snapshot_is_saved_and_put_back(self, server: OpenBao, state: Path) -> None:
         with server.client() as client:

@@ -103,3 +103,22 @@ def test_shares_are_looked_for_where_unseal_finds_them() -> None:
     for name in ("share_files", "share_environment"):
         variable = shares["tamshai.phoenix.vault_custody"][name].strip("{} ")
         assert variable in custody[name]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"state": "refused", "reason": "it has run out", "token": ""},
+        {"failed": True, "msg": "it has run out"},
+    ],
+)
+def test_why_the_operator_cannot_log_in_is_said(result: dict[str, Any]) -> None:
+    """A server that refuses him is a result; a certificate that is missing is a failure."""
+    tasks, environment = load("tasks/login.yml"), NativeEnvironment()
+    said = tasks[0]["rescue"][0] if result.get("failed") else tasks[1]
+    given = {"__attest_login": result}
+    if "when" in said:
+        assert environment.compile_expression(said["when"])(**given)
+        assert not environment.compile_expression(said["when"])(__attest_login={"reason": ""})
+    message = environment.from_string(said["ansible.builtin.debug"]["msg"]).render(given)
+    assert message.endswith("it has run out")

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from ansible.plugins.filter import mathstuff
+from jinja2 import Environment
 
 ROOT = Path(__file__).parents[3]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
@@ -65,3 +68,54 @@ def test_no_file_on_a_host_depends_on_whose_control_node_wrote_it() -> None:
     assert len(FILES) > 100
     using = [path for path in FILES if "ansible_managed" in path.read_text(encoding="utf-8")]
     assert using == []
+
+
+def conditions(name: str) -> list[str]:
+    """When a playbook sees to the operator's certificate before anything logs in by it."""
+    play = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text(encoding="utf-8"))[0]
+    task = next(
+        task
+        for task in play.get("pre_tasks", []) + play.get("post_tasks", [])
+        if task.get("ansible.builtin.include_role", {}).get("tasks_from") == "operator"
+    )
+    assert play.get("tags", ["always"]) == ["always"]
+    found = task["when"]
+    return found if isinstance(found, list) else [found]
+
+
+def holds(name: str, **variables: Any) -> bool:
+    jinja = Environment(autoescape=False)  # noqa: S701 - nothing is rendered for a browser
+    jinja.tests["file"] = lambda path: Path(path).is_file()
+    jinja.filters |= mathstuff.FilterModule().filters()
+    return all(jinja.compile_expression(text)(**variables) for text in conditions(name))
+
+
+@pytest.mark.parametrize(
+    ("run", "skipped", "renews"),
+    [
+        (["vault"], [], True),
+        (["data"], [], True),
+        (["services"], [], True),
+        (["verify"], [], True),
+        (["all"], ["trust"], True),
+        (["all"], [], False),  # phase trust does it
+        (["trust", "data"], [], False),
+    ],
+)
+def test_whatever_phase_is_asked_for_the_operators_certificate_is_renewed(
+    tmp_path: Path, run: list[str], skipped: list[str], *, renews: bool
+) -> None:
+    given = {"ansible_run_tags": run, "ansible_skip_tags": skipped}
+    assert not holds("phoenix", phoenix_state_dir=str(tmp_path), **given), "there is none to renew"
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "operator" / "tls.crt").touch()
+    assert holds("phoenix", phoenix_state_dir=str(tmp_path), **given) is renews
+
+
+def test_verify_renews_the_operators_certificate_where_it_can(tmp_path: Path) -> None:
+    given = {"phoenix_state_dir": str(tmp_path), "phoenix_state_passphrase": "a passphrase"}
+    assert not holds("verify", **given)
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "operator" / "tls.crt").touch()
+    assert holds("verify", **given)
+    assert not holds("verify", **given | {"phoenix_state_passphrase": ""})
