@@ -27,7 +27,14 @@ attributes:
     support: none
   idempotent:
     support: full
-options: {}
+options:
+  keys:
+    description:
+      - Public keys as in C(authorized_keys), one of which the login has to be by; without, any will
+        do.
+      - For who is about to leave these alone in C(authorized_keys), before that is done.
+    type: list
+    elements: str
 """
 
 EXAMPLES = r"""
@@ -38,6 +45,12 @@ EXAMPLES = r"""
 - name: Refuse to go on without
   ansible.builtin.assert:
     that: tried.refused == ''
+
+- name: Try one of those that are about to be the only ones
+  tamshai.phoenix.ssh_by_key:
+    keys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKXd7hVmBvlh7bLl3OWJ+rgDdOHKmWKV2z8lsEsSZEwv me"]
+  register: tried
+  failed_when: tried.refused != '' or tried.stranger != ''
 """
 
 RETURN = r"""
@@ -48,4 +61,11 @@ refused:
   type: str
   returned: always
   sample: "root@203.0.113.10: Permission denied (publickey,password)."
+stranger:
+  description:
+    - The fingerprint of the key that the login was by, where it is none of O(keys), or that it
+      could not be told. Empty otherwise, and where there was no such login.
+  type: str
+  returned: always
+  sample: SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
 """

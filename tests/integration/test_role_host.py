@@ -37,6 +37,7 @@ FOUND = {
     "ssh_user": "root",
 }
 KEY = "/etc/apt/keyrings/docker.asc"
+STAYS = {"refused": "", "stranger": ""}
 HOSTS: dict[str, dict[str, Any]] = {
     "server": {"phoenix_host": FOUND},
     "named": {"phoenix_host": FOUND, "estate_run": "/run/my-own/estate"},
@@ -56,6 +57,17 @@ HOSTS: dict[str, dict[str, Any]] = {
         "host_docker_source": "upstream",
     },
     "everywhere": {"phoenix_host": FOUND, "host_ssh_allowed": ["0.0.0.0/0", "10.0.0.0/8", "::/0"]},
+    "owner": {
+        "phoenix_host": {**FOUND, "ssh_user": "tamshai"},
+        "host_authorized_keys": ["ssh-ed25519 AAAA me"],
+        "__host_by_key": STAYS,
+    },
+    "stranger": {
+        "phoenix_host": {**FOUND, "ssh_user": "tamshai"},
+        "host_authorized_keys": ["ssh-ed25519 AAAA me"],
+        "__host_by_key": {**STAYS, "stranger": "SHA256:abc"},
+    },
+    "keyless": {"phoenix_host": {**FOUND, "ssh_user": "tamshai"}},
     "wrong": {"phoenix_host": FOUND, "host_ssh_allowed": [], "host_journal_max_size": "much"},
 }
 WANTED = {
@@ -98,6 +110,7 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ],
     }
     group = {
+        "__host_by_key": {"skipped": True},
         "ansible_python_interpreter": sys.executable,
         "host_ssh_allowed": ["203.0.113.0/24"],
     }
@@ -223,3 +236,11 @@ def test_every_mistake_is_named_at_once(declared: dict[str, Any]) -> None:
         "host_ssh_allowed",
         "host_journal_max_size",
     ]
+
+
+def test_an_owner_without_a_key_that_stays_is_refused(declared: dict[str, Any]) -> None:
+    assert declared["owner"]["mistakes"] == []
+    (mistake,) = declared["keyless"]["mistakes"]
+    assert mistake.startswith("host_authorized_keys: empty, and you come as tamshai")
+    (mistake,) = declared["stranger"]["mistakes"]
+    assert "by a key that is seen to be one of these (SHA256:abc)" in mistake

@@ -417,6 +417,12 @@ def _ways_in(ssh: Mapping[str, Any], found: Mapping[str, Any]) -> Problems:
             f"host_authorized_keys: empty, and you come as {ssh['owner']}, whose keys these are; "
             "name yours"
         )
+    elif ssh["stranger"]:
+        yield (
+            f"host_authorized_keys: you come as {ssh['owner']} by a key that is none of these "
+            f"({ssh['stranger']}), and they are all that will be left; name it too, and take it "
+            "out only once you come by another"
+        )
     if found["ssh_socket"] and found["ssh_port"] not in (0, ssh["port"]):
         yield (
             f"host_ssh_port: {ssh['port']}, but systemd's ssh.socket listens for the SSH server, "

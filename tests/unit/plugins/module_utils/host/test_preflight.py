@@ -85,6 +85,7 @@ def sound() -> dict[str, Any]:
         "ssh": {
             "allowed": ["203.0.113.0/24"],
             "by_key": "",
+            "stranger": "",
             "permit_root": "prohibit-password",
             "port": 22,
             "keys": [],
@@ -238,6 +239,17 @@ def test_a_port_that_the_server_has_no_say_in() -> None:
     assert problem.startswith("vps1: host_ssh_port: 2222, but systemd's ssh.socket listens")
     seen["found"]["ssh_port"] = 2222
     assert preflight_problems(seen, "vps1") == []
+
+
+def test_the_owner_comes_by_a_key_that_stays() -> None:
+    seen = sound()
+    seen["ssh"]["keys"] = ["ssh-ed25519 AAAA me"]
+    seen["found"]["ssh_user"] = "tamshai"
+    assert preflight_problems(seen, "vps1") == []
+    seen["ssh"]["stranger"] = "SHA256:abc"
+    (problem,) = preflight_problems(seen, "vps1")
+    assert problem.startswith("vps1: host_authorized_keys: you come as tamshai by a key that is no")
+    assert "SHA256:abc" in problem
 
 
 def test_who_comes_by_no_ssh_is_locked_out_by_none_of_it() -> None:
