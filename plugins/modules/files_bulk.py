@@ -139,6 +139,10 @@ options:
         description: Whether to pass over the unit on a host that does not have it.
         type: bool
         default: false
+      timeout:
+        description: Seconds after which a start or a stop of the unit counts as failed.
+        type: int
+        default: 90
 extends_documentation_fragment: tamshai.phoenix.attributes
 attributes:
   check_mode:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,7 @@ HOSTS: dict[str, dict[str, Any]] = {
 WANTED = {
     "files": "__host_files + (__host_swap_files if __host_swap else [])"
     " + (__host_upstream_files if __host_docker_source == 'upstream' else [])",
+    "apply": "__host_apply",
     "units": "__host_units_wanted",
     "packages": "__host_packages",
     "unknown": "__host_packages_unknown",
@@ -152,7 +154,14 @@ def test_swap_is_encrypted_under_a_key_of_chance(declared: dict[str, Any]) -> No
     files = contents(server)
     assert files["/etc/tamshai/swap"] == "SWAP_MIB=4096\n"
     unit = files["/etc/systemd/system/tamshai-swap.service"]
-    steps = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("ExecStart=")]
+    lines = [line.partition("=")[2] for line in unit.splitlines() if line.startswith("ExecStart=")]
+    # What is still swapped to is not deleted: it is seen to be gone before that.
+    assert lines[:3] == [
+        "-/usr/sbin/swapoff /dev/mapper/tamshai-swap",
+        "-/usr/sbin/cryptsetup close tamshai-swap",
+        "/usr/bin/test ! -e /dev/mapper/tamshai-swap",
+    ]
+    steps = lines[3:]
     assert [step.split()[0].rpartition("/")[2] for step in steps] == [
         *("rm", "fallocate", "cryptsetup", "mkswap", "swapon")
     ]
@@ -162,6 +171,17 @@ def test_swap_is_encrypted_under_a_key_of_chance(declared: dict[str, Any]) -> No
     assert steps[4].endswith(" /dev/mapper/tamshai-swap")
     assert units(server)["tamshai-swap.service"] is True
     assert "cryptsetup-bin" in server["packages"]
+
+
+def test_who_waits_for_the_swap_has_more_patience_than_its_unit(declared: dict[str, Any]) -> None:
+    unit = contents(declared["server"])["/etc/systemd/system/tamshai-swap.service"]
+    (minutes,) = re.findall(r"^TimeoutSec=(\d+)min$", unit, re.MULTILINE)
+    for name in ("server", "small"):
+        (swap,) = [u for u in declared[name]["units"] if u["name"] == "tamshai-swap.service"]
+        assert swap["timeout"] > 60 * int(minutes)
+    # A stop and a start.
+    (restart,) = [apply for apply in declared["server"]["apply"] if apply["name"] == "swap"]
+    assert restart["timeout"] > 2 * 60 * int(minutes)
 
 
 def test_secrets_are_in_memory_that_is_not_swapped(declared: dict[str, Any]) -> None:

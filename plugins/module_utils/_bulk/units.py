@@ -21,6 +21,7 @@ UNIT_SPEC: dict[str, Any] = {
     "started": {"type": "bool"},
     "enabled": {"type": "bool"},
     "optional": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 90},
 }
 """One unit in the argument spec of a module."""
 
@@ -44,6 +45,8 @@ class Unit:
     enabled: bool | None = True
     optional: bool = False
     """A unit that this host does not have is passed over."""
+    timeout: float = 90.0
+    """Of a start or a stop; not less than the unit allows itself."""
 
 
 class Units:
@@ -62,7 +65,9 @@ class Units:
     @classmethod
     def declared(cls, units: Iterable[Mapping[str, Any]]) -> Units:
         """From a module's parameters, see :data:`UNIT_SPEC`."""
-        return cls(Unit(u["name"], u["started"], u["enabled"], u["optional"]) for u in units)
+        return cls(
+            Unit(u["name"], u["started"], u["enabled"], u["optional"], u["timeout"]) for u in units
+        )
 
     def read(self) -> Plan:
         """Compare, and plan what differs. A missing unit that has to be there is in ``missing``."""
@@ -151,7 +156,8 @@ class Units:
         return result
 
     def _systemctl(self, *arguments: str) -> None:
-        code, output = self.run(("systemctl", *arguments), 90.0)
+        timeout = next((unit.timeout for unit in self.units if unit.name == arguments[-1]), 90.0)
+        code, output = self.run(("systemctl", *arguments), timeout)
         if code != 0:
             said = output[-1000:]
             if arguments[0] == "start":

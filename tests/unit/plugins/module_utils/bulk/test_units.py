@@ -21,6 +21,7 @@ class Systemctl:
         self.asked: list[tuple[str, ...]] = []
         self.breaks: set[str] = set()
         self.held: set[str] = set()
+        self.patience: dict[str, float] = {}
 
     def unit(
         self, name: str, active: str = "inactive", file: str = "disabled", **more: str
@@ -50,6 +51,7 @@ class Systemctl:
             ]
             return 0, "\n\n".join(blocks)
         self.asked.append((verb, *rest))
+        self.patience[verb] = timeout
         if verb == "daemon-reload":
             for state in self.units.values():
                 state["NeedDaemonReload"] = "no"
@@ -163,3 +165,9 @@ def test_a_condition_that_does_not_hold_is_told_and_no_change_later(systemctl: S
 
 def test_nothing_is_asked_about_no_units(systemctl: Systemctl) -> None:
     assert not run(systemctl).plan.changed
+
+
+def test_a_unit_is_given_the_time_that_it_takes(systemctl: Systemctl) -> None:
+    systemctl.unit("a.service", "active", "enabled", NeedDaemonReload="yes")
+    run(systemctl, Unit("a.service", started=False, enabled=False, timeout=330.0))
+    assert systemctl.patience == {"daemon-reload": 90.0, "disable": 330.0, "stop": 330.0}
