@@ -75,6 +75,8 @@ options:
         get the shares instead of the result. With O(pgp_keys) they get the messages.
       - Each is written by one rename and readable by its owner alone. One that is there already is
         refused unless it is empty, before anything is changed.
+      - Where they cannot be written, the change is cancelled. That takes a change whose new shares
+        are not in force yet, so O(verify=false) is refused, before anything is changed as well.
     type: list
     elements: path
     default: []
@@ -95,7 +97,7 @@ options:
     description:
       - Whether the new shares have to be shown before they come into force.
       - With V(false) a module that is killed while the server answers has lost the new shares, and
-        the present ones are worth nothing.
+        the present ones are worth nothing. O(new_shares_to) is refused with it.
     type: bool
     default: true
   allow_partial:
@@ -183,6 +185,11 @@ def begun(module: AnsibleModule, client: VaultClient) -> Result:
     files = options["new_shares_to"]
     if files and len(files) != options["new_shares"]:
         mistakes.append("'new_shares_to' must have one file for each of the 'new_shares'")
+    if files and not options["verify"]:
+        mistakes.append(
+            "'new_shares_to' wants 'verify', since a file that cannot be written would lose shares "
+            "that are in force at once; leave it true, and show the new ones by state=verified"
+        )
     mistakes += unfit(files)
     mistakes += in_clear(module, [] if keys or files else ["the new shares"])
     if mistakes:

@@ -172,8 +172,12 @@ def test_new_shares_in_files_of_their_own(server: OpenBao, tmp_path: Path) -> No
 
         patch.setattr(vault_rekey, "fill", full)
         assert "No space left" in rekey(server, "begun", **new)["msg"]
+        # Nothing could be cancelled that is in force at once.
+        for check in (True, False):
+            lost = rekey(server, "begun", check=check, verify=False, **new)
+            assert "'new_shares_to' wants 'verify'" in lost.get("msg", "")
     assert rekey(server, "cancelled", check=True)["changed"] is False
-    begun = rekey(server, "begun", **new)
+    begun = rekey(server, "begun", **new)  # the present ones are in force
     assert "unseal_shares" not in begun
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 2
     shares = [path.read_text().strip() for path in files]

@@ -92,7 +92,8 @@ class Rekey:
     ) -> tuple[list[str], str]:
         """Give the current shares; returns new ones, and the server's name for the change.
 
-        :arg keep: Puts them where they are to be. Where it fails, the change is cancelled.
+        :arg keep: Puts them where they are to be. Where it fails, the change is cancelled;
+            without ``verify`` it is in force by then, so nothing that can fail goes with that.
         :arg handed_out: That name of the last change whose new shares are where they were to go.
         :raises QuorumError: if a change is under way, or the current shares are too few or wrong.
         """
