@@ -75,6 +75,8 @@ options:
       - Whether what has neither a PGP key nor a file may be returned in clear.
       - The task has to have C(no_log), since it would all be in the logs, and is refused otherwise
         before anything is changed. Store it in the next task, which needs C(no_log) as well.
+      - Where C(no_target_syslog) is set, every task looks to a module as if it had C(no_log); see
+        to it yourself there.
     type: bool
     default: false
   marker:

@@ -84,6 +84,8 @@ options:
     description:
       - Whether new shares may be returned in clear. The task has to have C(no_log), and is refused
         otherwise before anything is changed.
+      - Where C(no_target_syslog) is set, every task looks to a module as if it had C(no_log); see
+        to it yourself there.
     type: bool
     default: false
   handed_out:

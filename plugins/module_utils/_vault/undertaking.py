@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import pwd
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ class Undertaking:
     """
 
     def __init__(self, kind: str, cluster: str) -> None:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        # Not $HOME, which privilege escalation may leave as it was: another user's home.
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+        cache = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
         name = hashlib.sha256(cluster.encode()).hexdigest()[:16]
         self._path = Path(cache) / "tamshai.phoenix" / f"{kind.replace(' ', '-')}-{name}"
         self._kind = kind
@@ -60,6 +63,12 @@ class Undertaking:
             raise PhoenixError(
                 f"another run on this machine is making a {self._kind} at this server right now",
                 hint="Run again when it has ended.",
+            ) from error
+        except OSError as error:
+            os.close(self._handle)
+            raise PhoenixError(
+                f"a note of what is begun at the server cannot be locked: {self._path}: {error}",
+                hint="Name a place on a file system with locks by XDG_CACHE_HOME.",
             ) from error
         return self
 

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -92,3 +96,24 @@ def test_where_nothing_can_be_noted_nothing_is_begun(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(PhoenixError, match="no note can be made"):
         Undertaking("root token", "c1").__enter__()
+
+
+def test_a_note_lies_in_the_home_of_who_runs_it_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pwd.struct_passwd(("root", "x", os.geteuid(), 0, "", str(tmp_path / "own"), "/bin/sh"))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "of another"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: own)
+    begun()
+    assert list((tmp_path / "own" / ".cache" / "tamshai.phoenix").iterdir())
+    assert not (tmp_path / "of another").exists()
+
+
+def test_a_place_without_locks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(PhoenixError, match=r"cannot be locked: .*No locks available"):
+        begun()
