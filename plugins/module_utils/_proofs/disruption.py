@@ -108,11 +108,14 @@ def wait_for_vault(site: Site, timeout: float) -> None:
 
 
 def wait_for_seal(site: Site, timeout: float) -> dict[str, Any]:
-    """The seal of a Vault that answers; one that opens itself is given the time to do it."""
+    """The seal of a Vault that answers; one that opens itself is given the time to do it.
+
+    An open one is settled once it is active: until then it refuses every login.
+    """
 
     def settled() -> bool:
         status = site.vault().seal_status()
-        return status.get("type") == "shamir" or not status.get("sealed")
+        return status.get("type") == "shamir" if status.get("sealed") else site.vault().active()
 
     with contextlib.suppress(PhoenixError):  # that it stays sealed is for the proofs
         wait_until(settled, timeout=timeout, what="the Vault to open itself")

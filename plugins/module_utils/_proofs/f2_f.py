@@ -136,7 +136,7 @@ def _restore(site: Site, copy: VaultApi, snapshot: bytes, plan: vaultcopy.Plan, 
     site.vocabulary.add(root, *shares)
     if not kind:
         _open(copy, shares)
-    wait_until(lambda: _active(copy), timeout=_WAIT, what="the empty copy to be active")
+    wait_until(copy.active, timeout=_WAIT, what="the empty copy to be active")
     status, said = copy.raw("POST", _RESTORE, snapshot, token=root)
     if status >= 300:
         raise PhoenixError(
@@ -154,7 +154,7 @@ def _restore(site: Site, copy: VaultApi, snapshot: bytes, plan: vaultcopy.Plan, 
     if not kind:
         _open(copy, list(site.inputs.shares))
     wait_until(
-        lambda: _active(copy) and _knows(copy, token),
+        lambda: copy.active() and _knows(copy, token),
         timeout=_WAIT,
         what="the copy to serve what is in the snapshot",
     )
@@ -173,10 +173,6 @@ def _open(copy: VaultApi, shares: list[str]) -> None:
         if not answer.body.get("sealed"):
             return
     raise PhoenixError("the shares at hand do not open the copy")
-
-
-def _active(copy: VaultApi) -> bool:
-    return copy.request("GET", "sys/health").status == 200
 
 
 def content(site: Site, vault: VaultApi, tokens: dict[str, str], key: bytes) -> dict[str, str]:

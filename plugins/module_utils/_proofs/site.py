@@ -36,7 +36,6 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.vaultapi i
     Answer,
     VaultApi,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
 __all__ = ["PURPOSE", "Admission", "Inputs", "Secret", "Site"]
 
@@ -46,7 +45,6 @@ PURPOSE = "purpose"
 """Key of a SecretID's metadata; ``attest`` marks those of the proofs."""
 _WRAP_TTL = "60s"
 _MOMENT = 3.0
-_TO_BE_ACTIVE = 10.0
 
 
 @dataclass(frozen=True)
@@ -245,13 +243,9 @@ class Site:
 
     def _host_token(self) -> str:
         """A token of the host's own identity, which may have wrapped SecretIDs of its services."""
-
-        def login() -> str:
-            answer = self.vault().request("PUT", "auth/cert/login", {"name": "host"})
-            return self.token_from(answer, "host")
-
-        # A server that was just unsealed has no active node for a moment, and refuses all logins.
-        return wait_until(login, timeout=_TO_BE_ACTIVE, what="the Vault to take the host's login")
+        return self.token_from(
+            self.vault().request("PUT", "auth/cert/login", {"name": "host"}), "host"
+        )
 
     def token_from(self, answer: Answer, who: str) -> str:
         """The token of a login; it is revoked when the proofs are over."""

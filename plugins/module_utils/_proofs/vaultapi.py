@@ -145,6 +145,10 @@ class VaultApi:
         """The seal, which even a sealed server tells."""
         return self.read("sys/seal-status")
 
+    def active(self) -> bool:
+        """Whether it is open and answers requests itself, which it does some time after that."""
+        return self.request("GET", "sys/health").status == http.HTTPStatus.OK
+
     def read(self, path: str, token: str = "") -> dict[str, Any]:
         """The `data` of a GET (the document itself where it has none).
 

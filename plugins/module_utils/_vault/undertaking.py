@@ -38,9 +38,7 @@ class Undertaking:
     """
 
     def __init__(self, kind: str, cluster: str) -> None:
-        # Not $HOME, which privilege escalation may leave as it was: another user's home.
-        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
-        cache = os.environ.get("XDG_CACHE_HOME") or home / ".cache"
+        cache = os.environ.get("XDG_CACHE_HOME") or _home() / ".cache"
         name = hashlib.sha256(cluster.encode()).hexdigest()[:16]
         self._path = Path(cache) / "tamshai.phoenix" / f"{kind.replace(' ', '-')}-{name}"
         self._kind = kind
@@ -115,3 +113,14 @@ class Undertaking:
     def _note(self, words: str) -> None:
         # One write over the whole: a run that is killed leaves this note or the one before.
         os.pwrite(self._handle, words.encode("ascii").ljust(64) + b"\n", 0)
+
+
+def _home() -> Path:
+    """Of whom the run acts as; privilege escalation may leave ``HOME``, which is another's then."""
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError as error:
+        raise PhoenixError(
+            f"user {os.geteuid()} has no home for a note of what is begun at the server",
+            hint="Name a place for it by XDG_CACHE_HOME.",
+        ) from error

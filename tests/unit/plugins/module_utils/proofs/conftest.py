@@ -199,6 +199,9 @@ class FakeVault:
         self.certificates = ["host", "operator"]
         self._used: dict[str, int] = {}
 
+    def active(self) -> bool:
+        return not self.seal_status()["sealed"]
+
     def seal_status(self) -> dict[str, Any]:
         return self.seal
 

@@ -569,6 +569,26 @@ def test_a_vault_that_opens_itself_is_given_the_time(
     assert (seen["seal"], seen["sealed"]) == ("static", sealed)
 
 
+def test_a_vault_that_was_just_opened_is_looked_at_once_it_is_active(
+    stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it refuses every login, and the look would see nothing."""
+    asked: list[int] = []
+
+    def active() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    def fingerprints(_site: Any) -> dict[str, str]:
+        assert len(asked) == 3
+        return {}
+
+    monkeypatch.setattr(disruption, "wait_for_vault", lambda _site, _timeout: None)
+    monkeypatch.setattr(disruption, "fingerprints", fingerprints)
+    monkeypatch.setattr(stage.vault, "active", active)
+    assert not attest.snapshot(stage.site, 5)["sealed"]
+
+
 def test_a_seal_that_opens_itself_has_no_wait(restaged: Callable[..., Any]) -> None:
     stage = restaged(disturbed=KINDS)
     stage.vault.seal["type"] = "static"

@@ -117,3 +117,13 @@ def test_a_place_without_locks_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(PhoenixError, match=r"cannot be locked: .*No locks available"):
         begun()
+
+
+def test_who_has_no_home_names_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is only a number, as in a container, goes on where XDG_CACHE_HOME is set."""
+    monkeypatch.setattr(pwd, "getpwuid", dict[int, object]().__getitem__)
+    begun()
+    assert ours()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    with pytest.raises(PhoenixError, match="has no home for a note"):
+        begun()
