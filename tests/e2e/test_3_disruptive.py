@@ -48,7 +48,8 @@ def test_every_promise_of_the_slice_holds(estate: Any, as_another: tuple[str, st
 
 
 def test_a_settings_role_that_does_not_wait_is_seen(estate: Any) -> None:
-    broken = estate.broken("-e", "attest_disruptive=true", "-e", "vault_settings_wait=0")
+    restart = json.dumps({"attest_disturb": ["restart"], "vault_settings_wait": 0})
+    broken = estate.broken("-e", restart)
     assert set(broken) == {"F2.d"}, broken
     assert "it gave up after" in broken["F2.d"]
 
