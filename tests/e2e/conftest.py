@@ -390,6 +390,11 @@ def drill(state: str, *skip: str, flavour: str = "bare") -> int | None:
     return int(built[1]) if built else None
 
 
+def disturb(what: str) -> tuple[str, str]:
+    """All proofs that disturb nobody, and those that one disturbance shows."""
+    return "-e", json.dumps({"attest_disturb": [what], "attest_settle_timeout": 60})
+
+
 def computing() -> float:
     """Seconds that processes which this one has waited for, and the drill host, have computed."""
     mine = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -22,17 +22,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.every impo
 from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.custody import encrypt
 from ansible_collections.tamshai.phoenix.plugins.module_utils._wait import wait_until
 
-from .conftest import NAME
+from .conftest import NAME, disturb
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
 Act = Callable[[Any], object]
 ROTATION = ("-e", "attest_rotation=true")
-
-
-def disturb(what: str) -> tuple[str, str]:
-    """All proofs that disturb nobody, and those that one disturbance shows."""
-    return "-e", json.dumps({"attest_disturb": [what], "attest_settle_timeout": 60})
 
 
 # The secret's text, in a shell on the host.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import NAME, SLICE
+from .conftest import NAME, SLICE, disturb
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 
@@ -48,8 +48,7 @@ def test_every_promise_of_the_slice_holds(estate: Any, as_another: tuple[str, st
 
 
 def test_a_settings_role_that_does_not_wait_is_seen(estate: Any) -> None:
-    restart = json.dumps({"attest_disturb": ["restart"], "vault_settings_wait": 0})
-    broken = estate.broken("-e", restart)
+    broken = estate.broken(*disturb("restart"), "-e", "vault_settings_wait=0")
     assert set(broken) == {"F2.d"}, broken
     assert "it gave up after" in broken["F2.d"]
 
