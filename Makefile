@@ -53,7 +53,7 @@ check: bootstrap-python ## The checks that need no Docker engine: lint, types, d
 	@scripts/test --static
 
 .PHONY: lint
-lint: bootstrap-python ## ruff, yamllint, shell syntax, ansible-lint (production profile).
+lint: bootstrap-python ## ruff, yamllint, shellcheck, ansible-lint (production profile).
 	@$(STAGE) lint scripts/lint
 
 .PHONY: types

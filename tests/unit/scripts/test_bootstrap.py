@@ -40,7 +40,10 @@ class Machine:
             found = shutil.which(name)
             assert found, name
             (self.bin / name).symlink_to(found)
-        for name in ["mmdebstrap", "ssh", "ssh-keygen", "openssl", "git", "newuidmap", "setsid"]:
+        tools = (
+            "mmdebstrap ssh ssh-keygen openssl git newuidmap setsid shellcheck go javac gpg curl"
+        )
+        for name in tools.split():
             self.program(name, 'exec "$@"' if name == "setsid" else "exit 0")
         self.user(0)
         self.system("ID=debian")
@@ -196,6 +199,22 @@ def test_missing_tools_are_installed_once_each(machine: Machine) -> None:
     assert machine.bootstrap().returncode == 0
     (call,) = machine.called("apt-get install")
     assert call.endswith(" mmdebstrap openssh-client")
+
+
+@pytest.mark.parametrize(
+    ("mode", "packages"),
+    [([], []), (["--no-engine"], ["shellcheck"]), (["--tests"], ["shellcheck", "gnupg"])],
+)
+def test_only_who_checks_gets_what_checks(
+    machine: Machine, mode: list[str], packages: list[str]
+) -> None:
+    machine.program("docker", "exit 0")
+    machine.program("apt-get", "exit 0")
+    for name in ("shellcheck", "gpg"):
+        (machine.bin / name).unlink()
+    assert machine.bootstrap(*mode).returncode == 0
+    installed = [call.rpartition(" ")[2] for call in machine.called("apt-get install")]
+    assert installed == packages
 
 
 def test_other_requirements_mean_another_environment(machine: Machine) -> None:

@@ -42,6 +42,7 @@ make_cluster() {
 run_file() {
 	local sql=(psql -v ON_ERROR_STOP=1 --no-psqlrc --no-password -U "$POSTGRES_USER" -d "$POSTGRES_DB")
 	printf '%s: running %s\n' "$0" "$1"
+	# shellcheck source=/dev/null
 	case "$1" in
 		*.sh) if [ -x "$1" ]; then "$1"; else . "$1"; fi ;;
 		*.sql) "${sql[@]}" -f "$1" ;;
