@@ -24,8 +24,6 @@ description:
     SecretID itself is never seen outside of the agent and Vault.
   - Destroys SecretIDs of these roles that were issued and never delivered, as an interrupted run
     may leave them.
-  - Stops and disables the agent of a service that is no longer declared, with the unit that notices
-    changed secrets, and erases its secrets.
   - A wrapping token that was spent before its agent used it, or that somebody has put in its place,
     is an alarm, in RV(alarms), in a warning and in the journal; the agent gets a new one.
 options:
@@ -55,10 +53,6 @@ options:
         description: The agent's systemd unit.
         type: str
         required: true
-      reload_unit:
-        description: The systemd unit that notices changed secrets, where there is one.
-        type: str
-        default: ''
       config:
         description: The agent's configuration file; if it is newer than the process, the agent
           starts anew.
@@ -162,7 +156,7 @@ changes:
       description: The service, or the role and the accessor.
       type: str
     action:
-      description: One of C(bootstrap), C(retire) and C(destroy).
+      description: C(bootstrap) or C(destroy).
       type: str
     note:
       description: Why.
@@ -237,7 +231,6 @@ def main() -> None:
         "gid": number,
         "approle": text,
         "unit": text,
-        "reload_unit": {"type": "str", "default": ""},
         "config": path,
         "secrets_file": path,
         "wrap_file": path,

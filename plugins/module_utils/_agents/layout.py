@@ -111,7 +111,10 @@ def layout(model: Mapping[str, Any], options: Options) -> dict[str, Any]:
         files.append(_file(f"{model['root']}/overdue.json", _json(watch)))
     # The agents are started by module secret_zero, once there is something for them to read.
     units = [
-        *({"name": f["reload_unit"], "started": True, "enabled": True} for f in facts),
+        *(
+            {"name": f"tamshai-reload@{f['service']}.path", "started": True, "enabled": True}
+            for f in facts
+        ),
         *({"name": f["unit"], "enabled": True} for f in facts),
         *({"name": name, "started": True, "enabled": True} for name in timers),
     ]
@@ -228,7 +231,6 @@ def _fact(agent: Mapping[str, Any], agents_root: str, run: str) -> dict[str, Any
         "gid": agent["gid"],
         "approle": agent["approle"],
         "unit": f"tamshai-agent@{name}.service",
-        "reload_unit": f"tamshai-reload@{name}.path",
         "config": f"{agents_root}/{name}/agent.json",
         "secrets_file": f"{agent['run']}/{SECRETS_FILE}",
         "wrap_file": f"{run}/{name}/wrap",

@@ -88,20 +88,6 @@ class Agent:
     wrap_file: str
     state_file: str
     keys: tuple[str, ...]
-    reload_unit: str = ""
-
-    def unit_of(self, service: str) -> str:
-        """The unit of another service's agent, an instance of the same template."""
-        return self._instance(self.unit, service)
-
-    def units_of(self, service: str) -> list[str]:
-        """That, after what notices changed secrets, which are about to go."""
-        units = [unit for unit in (self.reload_unit, self.unit) if unit]
-        return [self._instance(unit, service) for unit in units]
-
-    def _instance(self, unit: str, service: str) -> str:
-        before, _name, after = unit.rpartition(f"@{self.service}.")
-        return f"{before}@{service}.{after}"
 
     @property
     def secret_id_path(self) -> str:
@@ -155,7 +141,6 @@ class SecretZero:
         """Is told every wrapping token, to keep it out of results."""
         self._lacking: list[Agent] = []
         self._strays: list[tuple[Agent, str]] = []
-        self._retired: list[str] = []
 
     # -- read and plan ------------------------------------------------------------------------
 
@@ -180,27 +165,7 @@ class SecretZero:
             for accessor in finding.strays:
                 self._strays.append((agent, accessor))
                 self._plan_destroy(agent, accessor)
-        self._retired = self._undeclared()
-        for service in self._retired:
-            self.plan.add("agent", service, "retire", note="the service is no longer declared")
         return self.plan
-
-    def _undeclared(self) -> list[str]:
-        """Services that have an agent on this host and are not among the declared ones."""
-        if not self.agents:
-            return []
-        pattern = self.agents[0].unit_of("*")
-        code, output = self.run(
-            ("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern), 30
-        )
-        if code != 0:
-            raise PhoenixError(f"systemctl list-units ended with {code}: {output[-500:]}")
-        units = [line.split()[0] for line in output.splitlines() if line.strip()]
-        declared = {agent.unit for agent in self.agents}
-        before, after = pattern.split("*")
-        return sorted(
-            unit.removeprefix(before).removesuffix(after) for unit in units if unit not in declared
-        )
 
     def _plan_destroy(self, agent: Agent, accessor: str) -> None:
         name = f"{agent.approle} {accessor}"
@@ -284,8 +249,6 @@ class SecretZero:
         """
         for agent, accessor in self._strays:
             self._destroy(agent, accessor)
-        for service in self._retired:
-            self._retire(service)
         if not self._lacking:
             return
         units = [agent.unit for agent in self._lacking]
@@ -319,21 +282,6 @@ class SecretZero:
                 if accessor != _state(agent).get("accessor"):
                     self._plan_destroy(agent, accessor)
                     self._destroy(agent, accessor)
-
-    def _retire(self, service: str) -> None:
-        """Stop an agent for good and erase what it had fetched."""
-        agent = self.agents[0]
-        self._systemctl("disable", "--now", *agent.units_of(service))
-        for path in (agent.secrets_file, agent.wrap_file, agent.state_file):
-            # The same file of the other service: one part of the path is the service's name.
-            parts = [
-                part.replace(agent.service, service)
-                if part in (agent.service, f"{agent.service}.json")
-                else part
-                for part in Path(path).parts
-            ]
-            if Path(*parts) != Path(path):
-                Path(*parts).unlink(missing_ok=True)
 
     def _issue(self, agent: Agent) -> dict[str, Any]:
         """A wrapped SecretID, delivered."""

@@ -113,13 +113,11 @@ class Host:
             wrap_file=str(folder / "wrap"),
             state_file=str(folder / "hr.json"),
             keys=("API_KEY", "CANARY"),
-            reload_unit="tamshai-reload@hr.path",
         )
         self.load, self.active, self.sub = "loaded", "inactive", "dead"
         self.entered = 0.0
         self.commands: list[list[str]] = []
         self.works = True
-        self.others: list[str] = []
         self.spends = True
         self.later: list[Callable[[], Any]] = []
         """What happens after one look at the unit each."""
@@ -161,8 +159,6 @@ class Host:
                 f"ActiveEnterTimestampMonotonic={int(self.entered * 1e6)}\n"
                 f"FragmentPath={self.folder}/unit.service\nDropInPaths=\n"
             )
-        if command[1] == "list-units":
-            return 0, "\n".join(f"{unit} loaded active running x" for unit in self.others)
         if command[1] == "start" and self.works:
             self.well()
             self.entered = time.monotonic() - 0.1
@@ -199,7 +195,7 @@ def test_agent_that_is_well_is_left_alone(host: Host) -> None:
     zero = host.zero()
     assert not zero.read().changed
     zero.act()
-    assert [command[0] for command in host.commands] == ["show", "list-units"]
+    assert [command[0] for command in host.commands] == ["show"]
     assert host.server.issued == 0
 
 
@@ -440,21 +436,6 @@ def test_refused_login_is_not_taken_for_a_bootstrap(host: Host) -> None:
     zero.run = run
     with pytest.raises(PhoenixError, match=r"agents of hr: hr: unit .* is activating"):
         zero.act()
-
-
-def test_agent_of_a_service_that_is_gone_is_retired(host: Host) -> None:
-    host.well()
-    host.others = ["tamshai-agent@hr.service", "tamshai-agent@old-hr.service"]
-    left = [host.folder / "old-hr.json"]
-    left[0].write_text("{}")
-    zero = host.zero()
-    assert [(c.action, c.name) for c in zero.read()] == [("retire", "old-hr")]
-    zero.act()
-    units = ["tamshai-reload@old-hr.path", "tamshai-agent@old-hr.service"]
-    assert ["disable", "--now", *units] in host.commands
-    assert not left[0].exists()
-    assert Path(host.agent.secrets_file).exists(), "not the one of a service that stays"
-    assert host.server.issued == 0
 
 
 def test_nothing_to_do_without_agents(tmp_path: Path) -> None:
