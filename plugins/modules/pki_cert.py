@@ -32,7 +32,8 @@ options:
       - V(ca) makes the root alone.
       - V(intermediate) makes the issuing authority under an existing root, or a new one when it is
         due for renewal.
-      - V(crl) revokes what O(revoke) names and keeps both revocation lists fresh.
+      - V(crl) revokes what O(revoke) names and keeps both revocation lists fresh. That of the
+        issuing authority also names what the issuing authorities before it have issued.
       - V(leaf) makes O(certificates) in O(certs_dir) on the machine of the authority, with their
         keys.
       - V(requested) finds out which of O(certificates) are due in O(certs_dir), stages keys and

@@ -316,3 +316,24 @@ def test_openssl_refuses_what_is_revoked(
     accepted, words = outcome(command)
     assert not accepted
     assert "certificate revoked" in words
+
+
+def test_openssl_takes_a_list_with_a_certificate_of_the_issuing_authority_before(
+    authority: Authority, root: Path, chain: Callable[..., Path], issuer: tuple[Any, Any]
+) -> None:
+    """It refuses none of the present one's for that, nor the list itself."""
+    path = chain()
+    leaf = keys.load_certificates(path.read_bytes(), "chain")[0]
+    before = issue.serial_text(2**158 + 1)
+    index = authority.index()
+    index.record("api", leaf, issuer[0], NOW)
+    index.certificates.append({**index.certificates[-1], "serial": before, "issuer": "0" * 40})
+    authority.save_index(index)
+    flow.ensure_revocation_lists(authority, 30 * 86400, NOW, Plan(), revoke=[before])
+    made = authority.revocation_list("crl.pem")
+    assert before in {issue.serial_text(entry.serial_number) for entry in made or []}
+    command: list[Any] = [tool("openssl", "openssl"), "verify", "-x509_strict", "-crl_check_all"]
+    for name in ("crl.pem", "root-crl.pem"):
+        command += ["-CRLfile", authority.directory / name]
+    accepted, words = outcome([*command, "-CAfile", root, "-untrusted", path, path])
+    assert accepted, words

@@ -262,6 +262,12 @@ def test_a_certificate_on_the_list_does_not_log_in_and_another_of_its_name_does(
             reply = client.call("POST", path, body=body, authenticated=False)
         assert reply.body["auth"]["client_token"]
         assert apply("no list at all")["failed"]
+        # Nor does it where a later issuing authority has signed the list.
+        assert apply(empty)["changed"]
+        assert world.host_login().startswith("s.")
+        later = type(world.server.authority)("later issuing authority")
+        assert apply(revocation_list(later, serial))["changed"]
+        assert not world.host_login().startswith("s.")
     finally:
         apply(empty)
     assert world.host_login().startswith("s.")

@@ -11,7 +11,7 @@ Layout of ``<state_dir>/ca``, mode 0700, everything in it 0600:
 ``root.crt``       the certificate again, for those who only need that
 ``issuing.key``    the same for the issuing authority
 ``issuing.crt``
-``crl.pem``        what the issuing authority has revoked
+``crl.pem``        what the issuing authorities, this one and those before it, have revoked
 ``root-crl.pem``   which issuing authorities the root has revoked
 ``index.json``     every certificate issued: serial, names, from, to, revoked
 =================  =============================================================================
@@ -189,13 +189,20 @@ class Index:
             found += [r for r in matching if r["revoked"] is None and r not in found]
         return found
 
-    def revoked(self, issuer: str, now: datetime) -> list[tuple[int, datetime]]:
-        """What belongs on an issuer's revocation list: revoked and not expired."""
+    def revoked(self, which: str, root: str, now: datetime) -> list[tuple[int, datetime]]:
+        """What belongs on the revocation list of ``root`` or ``issuing``: revoked, not expired.
+
+        An issuing authority that was replaced signs no list any more, and what it issued is good
+        for weeks. So the present one lists that too: serial numbers are random (159 bits), those of
+        two authorities are never the same, and the Vault compares nothing but the serial number.
+
+        :arg root: The root's serial number. What it did not issue, an issuing authority did.
+        """
         return [
             (int(record["serial"], 16), _parse_moment(record["revoked"]))
             for record in self.certificates
             if record["revoked"] is not None
-            and record["issuer"] == issuer
+            and (record["issuer"] == root) == (which == "root")
             and _parse_moment(record["not_after"]) > now
         ]
 

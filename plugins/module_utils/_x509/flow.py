@@ -488,7 +488,7 @@ def ensure_revocation_lists(
             index.crl_number += 1
             made = issue.make_revocation_list(
                 issuer=issuer,
-                revoked=index.revoked(issue.serial_text(issuer[0].serial_number), now),
+                revoked=_revoked(authority, index, which, now),
                 number=index.crl_number,
                 now=now,
                 lifetime=timedelta(seconds=lifetime),
@@ -503,6 +503,13 @@ def ensure_revocation_lists(
         authority.save_index(index)
 
 
+def _revoked(
+    authority: Authority, index: Index, which: str, now: datetime
+) -> list[tuple[int, datetime]]:
+    root = authority.certificate("root")
+    return index.revoked(which, issue.serial_text(root.serial_number) if root else "", now)
+
+
 def _list_due(
     authority: Authority, index: Index, name: str, which: str, lifetime: int, now: datetime
 ) -> bool:
@@ -511,9 +518,7 @@ def _list_due(
     if found is None or certificate is None or not verify.signed_by(found, certificate):
         return True
     ends = getattr(found, "next_update_utc", None) or utc(found.next_update)
-    wanted = {
-        serial for serial, _at in index.revoked(issue.serial_text(certificate.serial_number), now)
-    }
+    wanted = {serial for serial, _at in _revoked(authority, index, which, now)}
     listed = {entry.serial_number for entry in found}
     return now > ends - timedelta(seconds=lifetime // 3) or not wanted <= listed
 

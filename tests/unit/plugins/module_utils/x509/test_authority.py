@@ -260,17 +260,24 @@ def test_a_revoked_certificate_is_revoked_once(now: datetime) -> None:
     assert [r["serial"] for r in index.to_revoke(["a"])] == [issue.serial_text(3)]
 
 
-def test_a_list_holds_its_issuer_s_revoked_certificates_until_they_expire(now: datetime) -> None:
+def test_lists_hold_revoked_certificates_until_they_expire(now: datetime) -> None:
     at = moment(now)
     index = Index(
         [
             _record(2, "a", revoked=at, not_after=moment(now + timedelta(1))),
             _record(3, "b", revoked=at, not_after=moment(now - timedelta(1))),
             _record(4, "c", revoked=at, not_after=moment(now + timedelta(1)), issuer="x"),
-            _record(5, "d", not_after=moment(now + timedelta(1))),
+            _record(5, "d", revoked=at, not_after=moment(now + timedelta(1)), issuer="y"),
+            _record(6, "e", revoked=at, not_after=moment(now - timedelta(1)), issuer="y"),
+            _record(7, "f", not_after=moment(now + timedelta(1))),
         ]
     )
-    assert [serial for serial, _unused in index.revoked(issue.serial_text(1), now)] == [2]
+
+    def listed(which: str) -> list[int]:
+        return [serial for serial, _unused in index.revoked(which, issue.serial_text(1), now)]
+
+    assert listed("root") == [2]
+    assert listed("issuing") == [4, 5], "whichever issuing authority it came from"
 
 
 def test_an_index_comes_back_as_it_was(now: datetime) -> None:
@@ -331,6 +338,67 @@ def test_a_revoked_certificate_comes_onto_the_list_once(
         authority.signer("issuing")[0].serial_number
     ]
     assert lists(authority, now, revoke=["issuing"]) == []
+
+
+def _leaf(authority: Authority, declared: dict[str, Any], now: datetime) -> int:
+    """A certificate that the present issuing authority made and the index knows."""
+    signer = authority.signer("issuing")
+    leaf = issue.make_leaf(
+        public_key=keys.make_key("ecdsa-p256").public_key(),
+        declared=declared["api"],
+        issuer=signer,
+        now=now,
+        lifetime=timedelta(days=90),
+    )
+    index = authority.index()
+    index.record("api", leaf, signer[0], now)
+    authority.save_index(index)
+    return int(leaf.serial_number)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_certificate_of_the_issuing_authority_before_is_listed_by_the_present_one(
+    authority: Authority,
+    settings: flow.AuthoritySettings,
+    declared: dict[str, Any],
+    now: datetime,
+    lost: bool,
+) -> None:
+    """It is good until it expires, and the one that issued it signs no list any more."""
+    at = now if lost else now + timedelta(days=731)
+    serial = _leaf(authority, declared, at)
+    if lost:
+        (authority.directory / "issuing.key").unlink()
+    assert ("issuing", "create" if lost else "rotate") in ensure(authority, settings, at)
+    lists(authority, at)
+    assert lists(authority, at, revoke=["api"]) == [("api", "revoke"), ("crl.pem", "update")]
+    made = authority.revocation_list("crl.pem")
+    assert verify.signed_by(made, authority.certificate("issuing"))
+    assert [entry.serial_number for entry in made or []] == [serial]
+    assert list(authority.revocation_list("root-crl.pem") or []) == []
+    assert lists(authority, at) == []
+    # Once it has expired it is on no list; a revoked issuing authority is on the root's alone.
+    lists(authority, at + timedelta(days=91), revoke=["issuing"])
+    assert list(authority.revocation_list("crl.pem") or []) == []
+
+
+def test_what_an_earlier_version_left_off_the_list_comes_onto_it(
+    authority: Authority,
+    settings: flow.AuthoritySettings,
+    declared: dict[str, Any],
+    now: datetime,
+) -> None:
+    serial = _leaf(authority, declared, now)
+    (authority.directory / "issuing.key").unlink()
+    ensure(authority, settings, now)
+    lists(authority, now)
+    index = authority.index()
+    index.to_revoke(["api"])[0]["revoked"] = moment(now)
+    authority.save_index(index)
+    assert lists(authority, now, check=True) == [("crl.pem", "update")]
+    assert lists(authority, now) == [("crl.pem", "update")]
+    assert [e.serial_number for e in authority.revocation_list("crl.pem") or []] == [serial]
+    assert lists(authority, now) == []
 
 
 def test_a_serial_that_an_older_copy_of_the_state_does_not_know(
