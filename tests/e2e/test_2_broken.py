@@ -327,6 +327,18 @@ def key_at_rest(estate: Any) -> None:
     estate.sh("cp -L /opt/tamshai/certs/mcp-hr/current/tls.key /var/backups/old.key")
 
 
+def keys_beside_memory(estate: Any) -> None:
+    """A bundle where it belongs, but on a disk: what is left if its file system is not mounted."""
+    estate.sh(
+        "mkdir /var/tmp/e2e-bundle; cp -a /opt/tamshai/certs/mcp-hr/. /var/tmp/e2e-bundle;"
+        " mount --bind /var/tmp/e2e-bundle /opt/tamshai/certs/mcp-hr"
+    )
+
+
+def keys_in_memory(estate: Any) -> None:
+    estate.sh("umount /opt/tamshai/certs/mcp-hr; rm -r /var/tmp/e2e-bundle")
+
+
 # Opens the Vault whenever it is sealed, at a boot as well: what people put on a host to be spared.
 _OPENER = """
 import http.client, json, ssl, subprocess, time
@@ -568,6 +580,13 @@ BREACHES = [
         "key of mcp-hr in /var/backups/old.key",
         key_at_rest,
         lambda e: e.sh("rm /var/backups/old.key"),
+    ),
+    Breach(
+        "certs-on-disk",
+        "W.b",
+        "key of mcp-hr in /opt/tamshai/certs/mcp-hr/versions/",
+        keys_beside_memory,
+        keys_in_memory,
     ),
     Breach(
         "opened-after-a-restart",

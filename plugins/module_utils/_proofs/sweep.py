@@ -11,7 +11,7 @@ import gzip
 import json
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,8 @@ def search(site: Site) -> Sweep:
     :raises PhoenixError: where the search does not find its own control.
     """
     wanted = needles(site)
+    # Everything that is at home is so in memory. On a disk nothing is, whatever the directory.
+    homeless = [replace(needle, homes=()) for needle in wanted]
     mark = scan.control()
     docker = str(site.info().get("DockerRootDir") or "/var/lib/docker").rstrip("/")
     table = scan.mounts()
@@ -137,7 +139,7 @@ def search(site: Site) -> Sweep:
         for path, content in zip(witnesses, (line, gzip.compress(line)), strict=True):
             path.write_bytes(content)
         found, sweep.read = scan.files(
-            stored, [*wanted, mark], since=site.born(), skip=unread.__contains__
+            stored, [*homeless, mark], since=site.born(), skip=unread.__contains__
         )
     finally:
         for path in witnesses:

@@ -169,6 +169,34 @@ def test_swap_is_told_and_not_read(delivered: Any, monkeypatch: pytest.MonkeyPat
     assert sweep.search(delivered.site).plain_swap == []
 
 
+@pytest.mark.parametrize("kind", ["tmpfs", "ramfs", "ext4"])
+def test_what_is_at_home_is_so_in_memory_only(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The store's unit is off, and somebody has copied the keys to the directory below it."""
+    table = [
+        scan.Mount("/var/tmp", "ext4", "8:1", "/"),  # where the control is
+        scan.Mount(str(tmp_path), kind, "0:9", "/"),
+    ]
+    vault = tmp_path / "run" / "vault"
+    vault.mkdir()
+    (vault / "seal.key").write_text("what-opens-the-vault")
+    store.estate["services"]["vault"]["run"] = str(vault)
+    for agent in store.estate["agents"]:
+        place = Path(agent["run"]) / "secrets.json"
+        place.write_text(json.dumps({"CANARY": f"canary-of-{agent['service']}"}))
+    monkeypatch.setattr(scan, "mounts", lambda: table)
+    monkeypatch.setattr(sweep, "swaps", list)
+    monkeypatch.setattr(sweep, "_elsewhere", lambda *_arguments: ([], 0))
+    monkeypatch.setattr(sweep, "_programs", lambda _site: [])
+    store.site.born = Once(lambda: datetime.datetime.now(datetime.UTC).timestamp() - 60)
+    found = sweep.search(store.site)
+    assert found.volatile == []
+    expected = {needle.label for needle in sweep.needles(store.site)} if kind == "ext4" else set()
+    assert {find.label for find in found.stored} == expected
+    assert all(find.where.startswith(str(tmp_path)) for find in found.stored)
+
+
 @pytest.mark.parametrize("proof", ["H1.b", "W.b"])
 def test_plain_swap_is_a_place_where_secrets_may_lie(delivered: Any, proof: str) -> None:
     said = "memory is swapped to /dev/vda2"
