@@ -198,13 +198,22 @@ def copied_certificate(estate: Any) -> None:
     )
 
 
-def plaintext_login(estate: Any) -> None:
-    estate.sh(
-        "f=/opt/tamshai/postgres/config/pg_hba.conf; cp -p $f /dev/shm/hba;"
-        " sed '0,/reject/s/.*reject/host tamshai_hr tamshai_app samenet scram-sha-256\\n&/'"
-        " /dev/shm/hba > $f; grep -q '^host tamshai_hr' $f"
-    )
-    estate.psql("SELECT pg_reload_conf()")
+def access_rule(change: str, seen: str) -> Act:
+    """Change a line of pg_hba.conf by a command of sed, and have the server read it."""
+
+    def rewrite(estate: Any) -> None:
+        estate.sh(
+            "f=/opt/tamshai/postgres/config/pg_hba.conf; cp -p $f /dev/shm/hba;"
+            f" sed {shlex.quote(change)} /dev/shm/hba > $f; grep -q {shlex.quote(seen)} $f"
+        )
+        estate.psql("SELECT pg_reload_conf()")
+
+    return rewrite
+
+
+def admit(line: str) -> Act:
+    """One line more, before the first that rejects."""
+    return access_rule(rf"0,/reject/s/.*reject/{line}\n&/", f"^{line}$")
 
 
 def development_vault(estate: Any) -> None:
@@ -504,7 +513,21 @@ BREACHES = [
         "plaintext-login",
         "F1.b",
         "a plaintext login as tamshai_app is not refused",
-        plaintext_login,
+        admit("host tamshai_hr tamshai_app samenet scram-sha-256"),
+        phase("data"),
+    ),
+    Breach(
+        "superuser-over-tls",
+        "H3.a",
+        "admits over TLS, undeclared: hostssl all postgres samenet trust",
+        admit("hostssl all postgres samenet trust"),
+        phase("data"),
+    ),
+    Breach(
+        "rotator-without-certificate",
+        "H3.a",
+        "caller without a certificate -> postgres as vault_rotator is admitted",
+        access_rule("/vault_rotator/s/ clientcert=verify-full//", "vault_rotator.* scram-sha-256$"),
         phase("data"),
     ),
     Breach(

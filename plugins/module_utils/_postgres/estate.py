@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["HEALTHCHECK", "allowed", "credentials", "server"]
+__all__ = ["HEALTHCHECK", "access_rules", "allowed", "credentials", "server"]
 
 HEALTHCHECK = "healthcheck"
 """The login of the container's healthcheck: by the server's own certificate, from loopback."""
@@ -52,12 +52,17 @@ def server(
             {"name": "postgres", "connect": [HEALTHCHECK], "schemas": []},
             {"name": "template1", "connect": [], "schemas": []},
         ],
-        "hba": [*model["hba"], *_closing_rules()],
+        "hba": access_rules(model),
         "ident": [
             {"map": "root", "system_user": "root", "database_user": "postgres"},
             {"map": HEALTHCHECK, "system_user": service["fqdn"], "database_user": HEALTHCHECK},
         ],
     }
+
+
+def access_rules(model: Mapping[str, Any]) -> Rows:
+    """The lines of the server's pg_hba.conf, in order."""
+    return [*model["hba"], *_closing_rules()]
 
 
 def allowed(

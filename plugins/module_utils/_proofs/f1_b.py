@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    access,
     hop,
     pgwire,
     tls,
@@ -30,12 +30,6 @@ _WORDS = "no encryption"
 
 # Besides the declared logins: the two that every server here has, and one that none has.
 _OTHERS = ("postgres", "healthcheck", "login_of_nobody")
-# Lines that a connection without TLS can match.
-_PLAIN_RULES = """
-SELECT line_number, type, database, user_name, auth_method FROM pg_hba_file_rules
-WHERE type IN ('host', 'hostnossl', 'hostnogssenc') AND auth_method <> 'reject'
-ORDER BY line_number
-"""
 
 
 @proof("F1.b")
@@ -63,21 +57,8 @@ def no_plaintext_login(site: Site) -> Record:
         plaintext_others={login.login: _refused(record, target, login) for login in others},
         verify_full=secure,
     )
-    _judge_rules(record, site, service)
+    access.judge_rules(site, record, service, tls=False)
     return record
-
-
-def _judge_rules(record: Record, site: Site, service: dict[str, Any]) -> None:
-    """A door that none of these logins fits is still a door."""
-    try:
-        with pgwire.superuser(service) as session:
-            rules = session.rows(_PLAIN_RULES)
-    except (OSError, PhoenixError) as error:
-        record.expect(False, f"the rules of pg_hba.conf cannot be read: {error}")
-        return
-    for line, *rule in rules:
-        text = " ".join(str(part) for part in rule)
-        record.expect(False, f"line {line} of pg_hba.conf admits without TLS: {text}")
 
 
 def _refused(record: Record, target: hop.Target, login: hop.Credential) -> str:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    access,
     foreign,
     hop,
     tls,
@@ -63,6 +65,8 @@ def every_hop(site: Site) -> Record:
         hops = list(pool.map(lambda trial: trial[1](), trials))
         offers = dict(zip(targets, pool.map(partial(_old_tls), targets.values()), strict=True))
     _judge(site, record, trials, hops)
+    for service in site.of_kind("postgresql"):
+        access.judge_rules(site, record, service, tls=True)
     for name, (accepted, answer) in offers.items():
         record.expect(not accepted, f"{name} accepts TLS 1.1: {answer}")
     told = {
@@ -188,11 +192,18 @@ def _strangers(site: Site, target: Target) -> list[Trial]:
     }
     trials: list[Trial] = []
     for who, context in contexts.items():
-        call: Callable[[], Hop] = partial(hop.attempt, target, context)
+        name = f"caller {who} -> {target.name}"
         if target.postgresql:
-            known = next((c for c in target.credentials if c.password), None)
-            if known is None:
-                continue
-            call = partial(_login, target, context, known)
-        trials.append((f"caller {who} -> {target.name}", call, REFUSED))
+            # It refuses for want of a certificate before it asks for a password: whoever is asked
+            # for one, of whatever login, has come through the door.
+            trials += [
+                (
+                    f"{name} as {login.login}",
+                    partial(_login, target, context, replace(login, password=None)),
+                    REFUSED,
+                )
+                for login in (*target.credentials, hop.SUPERUSER)
+            ]
+        else:
+            trials.append((name, partial(hop.attempt, target, context), REFUSED))
     return trials

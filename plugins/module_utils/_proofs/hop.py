@@ -25,7 +25,16 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
-__all__ = ["ADMITTED", "REFUSED", "UNREACHABLE", "Hop", "Target", "attempt", "target_of"]
+__all__ = [
+    "ADMITTED",
+    "REFUSED",
+    "SUPERUSER",
+    "UNREACHABLE",
+    "Hop",
+    "Target",
+    "attempt",
+    "target_of",
+]
 
 ADMITTED = "admitted"
 REFUSED = "refused"
@@ -33,6 +42,8 @@ UNREACHABLE = "unreachable"
 
 _FORBIDDEN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _LIMIT = 65536
+# SQLSTATE class "invalid authorization". A server that starts or is full refuses in other words.
+_UNAUTHORIZED = "28"
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,10 @@ class Credential:
     login: str
     database: str
     password: str | None
+
+
+SUPERUSER = Credential("", "postgres", "postgres", None)
+"""Whom no network may log in as, with whatever certificate."""
 
 
 @dataclass
@@ -257,9 +272,10 @@ def postgresql_login(secured: socket.socket, target: Target, login: Credential) 
             secured, user=login.login, database=login.database, password=login.password
         )
     except pgwire.RefusalError as refusal:
-        return Hop(REFUSED, f"{refusal.code} {refusal.message}")
+        outcome = REFUSED if refusal.code.startswith(_UNAUTHORIZED) else UNREACHABLE
+        return Hop(outcome, f"{refusal.code} {refusal.message}")
     except pgwire.PasswordWantedError:
-        return Hop(ADMITTED, "certificate taken, password asked for")
+        return Hop(ADMITTED, "asked for the password")
     except PhoenixError as error:
         return Hop(UNREACHABLE, error.message)
     row = session.rows(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import datetime
 import gzip
@@ -404,6 +405,181 @@ def test_limits_that_hold_need_no_note(stage: Any) -> None:
     assert h1_b.limits(stage.site)["note"] == ""
 
 
+# H3.a and F1.b: the lines of pg_hba.conf
+
+
+def line(kind: str, database: str, user: str, address: str, method: str, *options: str) -> Any:
+    """A row of the server's view."""
+    return {
+        "type": kind,
+        "database": [database],
+        "user_name": [user],
+        "address": address.partition("/")[0] or None,
+        "netmask": "255.255.255.255" if "/" in address else None,
+        "auth_method": method,
+        "options": list(options) or None,
+        "error": None,
+    }
+
+
+FULL = "clientcert=verify-full"
+LINES = [
+    line("local", "all", "postgres", "", "peer", "map=root"),
+    line("hostssl", "tamshai_hr", "vault_rotator", "samenet", "scram-sha-256", FULL),
+    line("hostssl", "tamshai_hr", "tamshai_app", "samenet", "scram-sha-256", FULL),
+    line("hostssl", "tamshai_hr", "tamshai_app_b", "samenet", "scram-sha-256", FULL),
+    line("hostssl", "postgres", "healthcheck", "127.0.0.1/32", "cert", "map=healthcheck", FULL),
+]
+
+
+@pytest.fixture
+def rules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What the server says of its rules; a test puts in others."""
+    said = SimpleNamespace(lines=copy.deepcopy(LINES), unread=[])
+
+    def rows(statement: str) -> list[list[str]]:
+        if "pg_conf_load_time" in statement:
+            return [[name] for name in said.unread]
+        numbered = enumerate(said.lines, 2)
+        place = "/config/pg_hba.conf"
+        return [[json.dumps({"line_number": n, "file_name": place, **row})] for n, row in numbered]
+
+    session = SimpleNamespace(rows=rows)
+    monkeypatch.setattr(pgwire, "superuser", lambda _service: contextlib.nullcontext(session))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("proof_id", "row", "shown"),
+    [
+        (
+            "F1.b",
+            line("host", "tamshai_hr", "tamshai_app", "samenet", "scram-sha-256", FULL),
+            f"without TLS, undeclared: host tamshai_hr tamshai_app samenet scram-sha-256 {FULL}",
+        ),
+        (
+            "F1.b",
+            line("local", "all", "all", "", "trust"),
+            "without TLS, undeclared: local all all trust",
+        ),
+        (
+            "F1.b",
+            line("local", "all", "postgres", "", "peer", "map=everybody"),
+            "without TLS, undeclared: local all postgres peer map=everybody",
+        ),
+        (
+            "H3.a",
+            line("hostssl", "all", "postgres", "samenet", "trust"),
+            "over TLS, undeclared: hostssl all postgres samenet trust",
+        ),
+        (
+            "H3.a",
+            line("hostssl", "postgres", "healthcheck", "samenet", "cert", FULL, "map=x"),
+            f"over TLS, undeclared: hostssl postgres healthcheck samenet cert {FULL} map=x",
+        ),
+        (
+            "H3.a",
+            line("hostssl", "all", "all", "all", "ldap", "ldapbindpasswd=geheim"),
+            "over TLS, undeclared: hostssl all all all ldap ldapbindpasswd",
+        ),
+    ],
+)
+def test_a_line_that_nobody_declared(
+    delivered: Any,
+    doors: dict[str, Hop],
+    database: dict[str, Any],
+    rules: SimpleNamespace,
+    proof_id: str,
+    row: Any,
+    shown: str,
+) -> None:
+    rules.lines.append(row)
+    fault = f"line 7 of pg_hba.conf admits {shown}"
+    assert told(delivered.prove(proof_id)) == ("fail", fault)
+    other = {"F1.b": "H3.a", "H3.a": "F1.b"}[proof_id]
+    assert delivered.prove(other)["status"] != "fail", "one broken promise, one proof"
+
+
+@pytest.mark.parametrize("login", ["vault_rotator", "tamshai_app_b"])
+@pytest.mark.parametrize("options", [None, ["clientcert=verify-ca"]])
+def test_a_line_that_asks_for_less_than_declared(
+    delivered: Any, doors: dict[str, Hop], rules: SimpleNamespace, login: str, options: Any
+) -> None:
+    row = next(row for row in rules.lines if row["user_name"] == [login])
+    row["options"] = options
+    status, reason = told(delivered.prove("H3.a"))
+    assert status == "fail"
+    declared = f"hostssl tamshai_hr {login} samenet scram-sha-256"
+    assert f"admits over TLS, undeclared: {declared}" in reason
+    assert f"pg_hba.conf lacks a declared line: {declared} {FULL}" in reason
+
+
+def test_a_declared_line_that_is_missing(
+    delivered: Any, doors: dict[str, Hop], database: dict[str, Any], rules: SimpleNamespace
+) -> None:
+    del rules.lines[0], rules.lines[-1]
+    lacks = "pg_hba.conf lacks a declared line: "
+    assert told(delivered.prove("F1.b")) == ("fail", f"{lacks}local all postgres peer map=root")
+    healthcheck = "hostssl postgres healthcheck 127.0.0.1 255.255.255.255 cert"
+    assert told(delivered.prove("H3.a")) == (
+        "fail",
+        f"{lacks}{healthcheck} {FULL} map=healthcheck",
+    )
+
+
+@pytest.mark.parametrize("proof_id", ["F1.b", "H3.a"])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [('invalid authentication method "x"', 'method "x"'), (None, "the server skips it")],
+)
+def test_a_line_that_the_server_cannot_read(
+    delivered: Any,
+    doors: dict[str, Hop],
+    database: dict[str, Any],
+    rules: SimpleNamespace,
+    proof_id: str,
+    error: str | None,
+    words: str,
+) -> None:
+    rules.lines.append({**dict.fromkeys(LINES[0]), "error": error})
+    status, reason = told(delivered.prove(proof_id))
+    assert status == "fail"
+    assert reason.startswith("line 7 of pg_hba.conf is no rule: ")
+    assert words in reason
+
+
+@pytest.mark.parametrize("proof_id", ["F1.b", "H3.a"])
+def test_lines_that_are_not_in_force_yet(
+    delivered: Any,
+    doors: dict[str, Hop],
+    database: dict[str, Any],
+    rules: SimpleNamespace,
+    proof_id: str,
+) -> None:
+    rules.unread = ["/config/pg_hba.conf"]
+    assert told(delivered.prove(proof_id)) == (
+        "fail",
+        "the server has not read /config/pg_hba.conf since it changed; phase data has it do so",
+    )
+
+
+@pytest.mark.parametrize("proof_id", ["F1.b", "H3.a"])
+def test_rules_that_cannot_be_read_pass_nothing(
+    delivered: Any,
+    doors: dict[str, Hop],
+    database: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    proof_id: str,
+) -> None:
+    def absent(_service: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(pgwire, "superuser", absent)
+    status, reason = told(delivered.prove(proof_id))
+    assert status == "fail"
+    assert reason.startswith("the rules of pg_hba.conf cannot be read: ")
+
+
 # H3.a
 
 PROBES = [
@@ -419,12 +595,18 @@ PROBES = [
     ("vault -> postgres as tamshai_app", "refused"),
     ("caller without a certificate -> mcp-gateway", "refused"),
     ("caller of a foreign authority -> vault", "refused"),
-    ("caller of a foreign authority -> postgres", "refused"),
+    *(
+        (f"caller {who} -> postgres as {login}", "refused")
+        for who in ("without a certificate", "of a foreign authority")
+        for login in ("tamshai_app", "tamshai_app_b", "vault_rotator", "postgres")
+    ),
 ]
 
 
 @pytest.fixture
-def doors(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Hop]:
+def doors(
+    delivered: Any, rules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Hop]:
     """Every hop as declared; a test puts another outcome for one of them."""
     spoiled: dict[str, Hop] = {}
     monkeypatch.setattr(tls, "client_context", lambda _ca, identity: identity)
@@ -507,6 +689,9 @@ def test_a_service_that_is_told_not_to_verify(
         ("mcp-gateway -> mcp-hr", "refused"),
         ("mcp-gateway -> mcp-hr", "unreachable"),
         ("caller without a certificate -> vault", "admitted"),
+        ("caller without a certificate -> postgres as vault_rotator", "admitted"),
+        ("caller without a certificate -> postgres as tamshai_app_b", "unreachable"),
+        ("caller without a certificate -> postgres as postgres", "admitted"),
     ],
 )
 def test_a_hop_that_ends_otherwise(
@@ -761,15 +946,14 @@ def test_an_estate_of_unknown_age_has_nothing_to_compare(
 
 
 @pytest.fixture
-def database(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def database(
+    delivered: Any, rules: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
     answers: dict[str, Any] = {"plain": (True, "28000 no pg_hba.conf entry ..., no encryption")}
     answers["secure"] = Hop("admitted", "logged in to tamshai_hr as tamshai_app", "TLSv1.3")
-    answers["rules"] = []
     monkeypatch.setattr(
         f1_b, "_plaintext", lambda _t, login: answers.get(login.login, answers["plain"])
     )
-    rules = SimpleNamespace(rows=lambda _statement: answers["rules"])
-    monkeypatch.setattr(pgwire, "superuser", lambda _service: contextlib.nullcontext(rules))
     monkeypatch.setattr(f1_b, "_verified", lambda *_a: answers["secure"])
     return answers
 
@@ -800,26 +984,6 @@ def test_a_plaintext_login_that_nobody_declared(
         "fail",
         f"a plaintext login as {login} is not refused: the server asks for a password",
     )
-
-
-def test_a_rule_that_admits_without_tls(delivered: Any, database: dict[str, Any]) -> None:
-    database["rules"] = [["4", "host", "{other}", "{all}", "trust"]]
-    assert told(delivered.prove("F1.b")) == (
-        "fail",
-        "line 4 of pg_hba.conf admits without TLS: host {other} {all} trust",
-    )
-
-
-def test_rules_that_cannot_be_read_pass_nothing(
-    delivered: Any, database: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def absent(_service: object) -> None:
-        raise FileNotFoundError(2, "No such file or directory")
-
-    monkeypatch.setattr(pgwire, "superuser", absent)
-    status, reason = told(delivered.prove("F1.b"))
-    assert status == "fail"
-    assert reason.startswith("the rules of pg_hba.conf cannot be read: ")
 
 
 def test_the_superuser_logs_in_over_the_servers_socket(
