@@ -98,6 +98,13 @@ options:
     type: list
     elements: dict
     default: []
+  root_certificate:
+    description:
+      - Certificate of the root of the estate's authority in PEM, as the control node has it.
+      - >-
+        Every bundle has to name it and no other as what is trusted; without it proof F1.a is not
+        run.
+    type: str
   renewed_since:
     description:
       - When a deployment last asked for new certificates, RFC 3339, as role C(pki) keeps it.
@@ -204,6 +211,7 @@ EXAMPLES = r"""
     operator_certificate: "{{ lookup('ansible.builtin.file', operator_dir ~ '/tls.crt') }}"
     operator_key: "{{ lookup('ansible.builtin.file', operator_dir ~ '/tls.key') }}"
     issued: "{{ index.certificates }}"
+    root_certificate: "{{ lookup('ansible.builtin.file', phoenix_state_dir ~ '/ca/root.crt') }}"
     allow: "{{ (estate_model | tamshai.phoenix.estate_db_credentials).allow }}"
     stores: "{{ lookup('tamshai.phoenix.secret_stores', phoenix_state_dir) }}"
   vars:
@@ -355,6 +363,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "only": {"type": "list", "elements": "str", "default": []},
     "token": {"type": "str", "no_log": True},
     "issued": {"type": "list", "elements": "dict", "default": []},
+    "root_certificate": {"type": "str"},
     "renewed_since": {"type": "str", "default": ""},
     "allow": {"type": "list", "elements": "dict", "default": []},
     "others": {"type": "dict", "default": {}},
@@ -391,6 +400,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         estate=params["estate"],
         token=params["token"] or "",
         index=params["issued"],
+        root=params["root_certificate"] or "",
         renewed_since=params["renewed_since"],
         allow=params["allow"],
         others=params["others"],

@@ -216,6 +216,22 @@ def admit(line: str) -> Act:
     return access_rule(rf"0,/reject/s/.*reject/{line}\n&/", f"^{line}$")
 
 
+def another_root(estate: Any) -> None:
+    estate.sh(
+        "cd /dev/shm; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        " -subj /CN=company -keyout company.key -out company.crt 2>/dev/null;"
+        " f=/opt/tamshai/certs/mcp-hr/current/ca.crt; cp $f trusted.crt; cat company.crt >> $f;"
+        " rm company.key company.crt"
+    )
+
+
+def one_root(estate: Any) -> None:
+    estate.sh(
+        "cat /dev/shm/trusted.crt > /opt/tamshai/certs/mcp-hr/current/ca.crt;"
+        " rm /dev/shm/trusted.crt"
+    )
+
+
 def development_vault(estate: Any) -> None:
     """Recreated with a dev server's setting, and unsealed again."""
     estate.override("vault", {"BAO_DEV_ROOT_TOKEN_ID": "root"})
@@ -509,6 +525,7 @@ BREACHES = [
         copied_certificate,
         lambda e: e.sh("rm -r /opt/tamshai/certs/mcp-hr/versions/copied"),
     ),
+    Breach("extra-root", "F1.a", "is not the estate's root alone", another_root, one_root),
     Breach(
         "plaintext-login",
         "F1.b",

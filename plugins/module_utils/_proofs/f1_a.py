@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""F1.a: every certificate was requested by this host, for a key made here, for this estate."""
+"""F1.a: every certificate was requested by this host, for a key made here, for this estate.
+
+And whoever has one of them trusts the estate's root, and nobody else.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ def made_not_copied(site: Site) -> Record:
     """Find each bundle of the store in the authority's own list of what it has issued."""
     if not site.inputs.index:
         raise NotRunError("the control node gave no list of issued certificates")
+    if not site.inputs.root:
+        raise NotRunError("the control node gave no certificate of the estate's root")
     record = Record()
     issued = {int(entry["serial"], 16): entry for entry in site.inputs.index}
     seen: dict[str, Any] = {}
@@ -39,9 +44,14 @@ def made_not_copied(site: Site) -> Record:
     present = {Path(name).parent.parent for name in seen}
     for certificate in site.estate["certificates"]:
         place = Path(certificate["path"])
-        record.expect(
+        if record.expect(
             place.relative_to(site.certs) in present, f"{certificate['name']} has no bundle"
-        )
+        ):
+            # The bundle before may be from an earlier root of the estate.
+            record.expect(
+                _trusted(place / "current") == site.inputs.root.split(),
+                f"ca.crt of {certificate['name']} is not the estate's root alone",
+            )
     record.note(bundles=seen, issued_in_all=len(issued))
     site.need_birth(record)
     return record
@@ -74,3 +84,14 @@ def _check(
         f"{name} was issued {when.isoformat()}, before this estate was made",
     )
     return {"serial": serial, "issued": entry["issued"], "key_made_on_host": bool(entry.get("csr"))}
+
+
+def _trusted(bundle: Path) -> list[str]:
+    """The words of a bundle's ca.crt, nothing where there is none.
+
+    Not what one reader makes of it: a block that this one passes over, another one may trust.
+    """
+    try:
+        return (bundle / "ca.crt").read_text("utf-8", "surrogateescape").split()
+    except FileNotFoundError:
+        return []

@@ -54,6 +54,7 @@ class Inputs:
     :arg estate: The estate model.
     :arg token: An operator's token, which reads the Vault's settings; else there is a login.
     :arg index: The control node's list of the certificates that its CA has issued.
+    :arg root: Certificate of the root of that CA, PEM.
     :arg renewed_since: When new certificates were last asked for, RFC 3339; empty for never.
     :arg allow: What database logins may do, as module pg_privileges takes it.
     :arg others: Names of ``policies`` and ``approles``, and paths of ``ways_in``, that are declared
@@ -74,6 +75,7 @@ class Inputs:
     estate: dict[str, Json]
     token: str = ""
     index: list[dict[str, Json]] = field(default_factory=list)
+    root: str = ""
     renewed_since: str = ""
     allow: list[dict[str, Json]] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)

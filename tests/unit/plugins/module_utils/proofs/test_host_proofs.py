@@ -781,6 +781,7 @@ def bundle(folder: Path, serial: int, begin: datetime.datetime) -> dict[str, Any
     (version / "tls.crt").write_bytes(certificate.public_bytes(pem))
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (version / "tls.key").write_bytes(key.private_bytes(pem, *private))
+    (version / "ca.crt").write_text(f"{ROOT}\n")
     if not (folder / "current").exists():
         (folder / "current").symlink_to(f"versions/{serial:040x}")
     return {
@@ -792,6 +793,7 @@ def bundle(folder: Path, serial: int, begin: datetime.datetime) -> dict[str, Any
     }
 
 
+ROOT = "-----BEGIN CERTIFICATE-----\nthe estate's\n-----END CERTIFICATE-----"
 BORN = datetime.datetime(2026, 11, 26, 14, 27, 10, tzinfo=datetime.UTC)
 SERIALS = {"vault": 17, "postgres": 18, "mcp-gateway": 19, "mcp-hr": 20}
 
@@ -799,7 +801,7 @@ SERIALS = {"vault": 17, "postgres": 18, "mcp-gateway": 19, "mcp-hr": 20}
 @pytest.fixture
 def store(restaged: Callable[..., Any], tmp_path: Path) -> Any:
     index: list[dict[str, Any]] = []
-    stage = restaged(index=index)
+    stage = restaged(index=index, root=ROOT)
     for number, row in enumerate(stage.estate["certificates"]):
         row["path"] = row["path"].replace("/opt/tamshai", stage.estate["root"])
         serial = SERIALS.get(row["name"], 100 + number)
@@ -826,6 +828,45 @@ def test_a_certificate_that_was_copied_in(store: Any, tmp_path: Path) -> None:
     status, reason = told(store.prove("F1.a"))
     assert status == "fail"
     assert "was not issued by the estate's authority (1267)" in reason
+
+
+@pytest.mark.parametrize("name", ["mcp-hr", "mcp-hr.tamshai_app", "host"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "-----BEGIN CERTIFICATE-----\nof a company\n-----END CERTIFICATE-----\n",
+        # OpenSSL trusts this as well, and Python's cryptography passes over it.
+        "-----BEGIN TRUSTED CERTIFICATE-----\nof a company\n-----END TRUSTED CERTIFICATE-----\n",
+        None,
+    ],
+)
+def test_somebody_else_who_is_trusted_as_well(store: Any, name: str, more: str | None) -> None:
+    """By a service, by a login, by the host; or nobody knows whom it trusts."""
+    place = next(row["path"] for row in store.estate["certificates"] if row["name"] == name)
+    trusted = Path(place) / "current" / "ca.crt"
+    if more is None:
+        trusted.unlink()
+    else:
+        trusted.write_text(trusted.read_text() + more)
+    assert told(store.prove("F1.a")) == (
+        "fail",
+        f"ca.crt of {name} is not the estate's root alone",
+    )
+
+
+def test_the_bundle_before_may_be_of_an_earlier_root(store: Any) -> None:
+    place = Path(store.estate["root"]) / "certs" / "mcp-hr"
+    store.index.append(bundle(place, 4711, BORN))
+    (place / "versions" / f"{4711:040x}" / "ca.crt").write_text("of an earlier root")
+    assert told(store.prove("F1.a")) == ("pass", "")
+
+
+def test_without_the_root_nobody_knows_who_is_to_be_trusted(store: Any) -> None:
+    store.site.inputs = dataclasses.replace(store.site.inputs, root="")
+    assert told(store.prove("F1.a")) == (
+        "not run",
+        "the control node gave no certificate of the estate's root",
+    )
 
 
 @pytest.mark.parametrize(
