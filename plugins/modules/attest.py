@@ -132,6 +132,15 @@ options:
         are not compared.
     type: dict
     default: {}
+  staff_roles:
+    description:
+      - >-
+        The declared roles for certificates C(operator) and C(host), as
+        O(tamshai.phoenix.vault_config#module:cert_roles) takes them. Those that are left out are
+        not compared.
+    type: list
+    elements: dict
+    default: []
   operator_certificate:
     description:
       - The operator's client certificate in PEM, for a login and for the operator's own hops.
@@ -368,6 +377,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "allow": {"type": "list", "elements": "dict", "default": []},
     "others": {"type": "dict", "default": {}},
     "staff": {"type": "dict", "default": {}},
+    "staff_roles": {"type": "list", "elements": "dict", "default": []},
     "operator_certificate": {"type": "str"},
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
@@ -405,6 +415,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         allow=params["allow"],
         others=params["others"],
         staff={name: str(text) for name, text in params["staff"].items()},
+        staff_roles=params["staff_roles"],
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
         credential_limit=seconds(params["credential_limit"]),

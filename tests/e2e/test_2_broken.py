@@ -84,6 +84,14 @@ def stray_certificate(estate: Any) -> None:
     estate.vault("POST", "auth/cert/certs/stranger", role)
 
 
+def wider_host(estate: Any) -> None:
+    """Whoever has such a certificate is the host. Nobody has one yet, so no hop shows it."""
+    path = "auth/cert/certs/host"
+    own = estate.vault("GET", path)["data"]["allowed_uri_sans"]
+    wider = {"allowed_uri_sans": [*own, "spiffe://tamshai.internal/service/mcp-finance"]}
+    estate.vault("POST", path, wider)
+
+
 def secret_in_environment(estate: Any) -> None:
     estate.override("mcp-hr", {"SOMETHING": canary(estate)})
 
@@ -438,6 +446,13 @@ BREACHES = [
         "one can log in at auth/cert/certs/stranger",
         stray_certificate,
         lambda e: e.vault("DELETE", "auth/cert/certs/stranger"),
+    ),
+    Breach(
+        "host-role-widened",
+        "H1.a",
+        "cert role host: allowed_uri_sans is",
+        wider_host,
+        phase("vault"),
     ),
     Breach(
         "secret-in-container-environment",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,44 @@ def site(server: OpenBao, estate: dict[str, Any], monkeypatch: pytest.MonkeyPatc
 def prove(site: Site, proof_id: str) -> dict[str, Any]:
     found = framework.run(site, every.PROOFS, site.vocabulary, only=[proof_id])
     return next(result for result in found if result["id"] == proof_id)
+
+
+# H1.a
+
+
+def staff_roles(server: OpenBao, estate: dict[str, Any]) -> list[dict[str, Any]]:
+    """As roles vault and vault_settings state them."""
+    return [
+        {
+            "name": name,
+            "certificate": server.authority.pem.decode(),
+            "allowed_uri_sans": [estate["principals"][name]["spiffe"]],
+            "token_policies": [name],
+            "token_no_default_policy": True,
+            "token_ttl": ttl,
+            "token_max_ttl": ttl,
+        }
+        for name, ttl in (("operator", "15m"), ("host", "2m"))
+    ]
+
+
+def test_a_service_that_has_become_the_host(
+    site: Site, server: OpenBao, estate: dict[str, Any]
+) -> None:
+    roles = staff_roles(server, estate)
+    site.inputs = dataclasses.replace(site.inputs, staff_roles=roles)
+    assert (prove(site, "H1.a")["status"], prove(site, "H1.a")["reason"]) == ("pass", "")
+    own = roles[1]["allowed_uri_sans"]
+    with server.client() as client:
+        wider = {"allowed_uri_sans": [*own, "spiffe://tamshai.internal/service/alpha"]}
+        client.write("auth/cert/certs/host", wider)
+        try:
+            result = prove(site, "H1.a")
+        finally:
+            client.write("auth/cert/certs/host", {"allowed_uri_sans": own})
+    assert result["status"] == "fail"
+    assert result["reason"].startswith("cert role host: allowed_uri_sans is ['spiffe")
+    assert prove(site, "H1.a")["status"] == "pass"
 
 
 # F2.b

@@ -2,10 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""H1.a: the Vault's policies and AppRoles are the declared ones, and no others."""
+"""H1.a: the Vault's policies and AppRoles are the declared ones, and no others.
+
+So are the roles by which the operator and the host log in: policies say what these may do, and the
+roles say who that is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
@@ -13,6 +18,11 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     proof,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields import (
+    normalise,
+    observed,
+)
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import CertRoles
 
 __all__ = ["policies_and_approles"]
 
@@ -53,6 +63,7 @@ def policies_and_approles(site: Site) -> Record:
         policies=_policies(site, record),
         approles=_approles(site, record),
         ways_in=_ways_in(site, record),
+        staff_roles=_staff_roles(site, record),
         compared=["role_id", *_COMPARED],
         texts_compared=sorted(site.inputs.staff),
     )
@@ -96,6 +107,31 @@ def _ways_in(site: Site, record: Record) -> list[str]:
     return sorted({*methods, *certificates})
 
 
+def _staff_roles(site: Site, record: Record) -> dict[str, Any]:
+    """Whose certificate makes him the operator, or the host."""
+    vault, token = site.vault(), site.operator_token()
+    present = set(vault.listing("auth/cert/certs", token))
+    seen: dict[str, Any] = {}
+    for role in site.inputs.staff_roles:
+        name, wanted = role["name"], normalise(CertRoles.fields, role)
+        if not record.expect(name in present, f"cert role {name} does not exist"):
+            continue
+        found = observed(CertRoles.fields, vault.read(f"auth/cert/certs/{name}", token))
+        _compare(record, f"cert role {name}", found, wanted, _RENEWED.get(name, ""))
+        seen[name] = {key: found.get(key) for key in wanted if key != "certificate"}
+    return seen
+
+
+def _compare(
+    record: Record, what: str, found: Mapping[str, Any], wanted: Mapping[str, Any], hint: str = ""
+) -> None:
+    for key, value in wanted.items():
+        said = f"{found.get(key)!r}, declared is {value!r}"
+        if key == "certificate":
+            said = "not the declared one"
+        record.expect(found.get(key) == value, f"{what}: {key} is {said}{hint}")
+
+
 def _approles(site: Site, record: Record) -> dict[str, Any]:
     vault, token = site.vault(), site.operator_token()
     present = set(vault.listing("auth/approle/role", token))
@@ -113,10 +149,6 @@ def _approles(site: Site, record: Record) -> dict[str, Any]:
         found = vault.read(path, token)
         granted = {key: found.get(key) for key in _COMPARED}
         granted["role_id"] = vault.read(f"{path}/role-id", token).get("role_id")
-        for key, value in wanted.items():
-            record.expect(
-                granted[key] == value,
-                f"AppRole {name}: {key} is {granted[key]!r}, declared is {value!r}",
-            )
+        _compare(record, f"AppRole {name}", granted, wanted)
         seen[name] = granted
     return seen

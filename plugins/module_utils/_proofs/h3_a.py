@@ -152,7 +152,11 @@ def _trials_of(site: Site, probe: dict[str, Any], target: Target) -> list[Trial]
         return _database_trials(site, caller, target, context, allowed=allowed)
     if target.kind == "vault" and allowed and caller in site.services:
         talk = hop.vault_health
-        return [(name, partial(hop.attempt, target, context, talk=talk), expected)]
+        door: Trial = (name, partial(hop.attempt, target, context, talk=talk), expected)
+        if any(way.startswith("cert/") for way in site.inputs.others.get("ways_in", [])):
+            return [door]  # somebody answers for a role that may be this very service's
+        holder = f"{name} as the holder of its certificate"
+        return [door, (holder, partial(hop.attempt, target, context), REFUSED)]
     return [(name, partial(hop.attempt, target, context), expected)]
 
 

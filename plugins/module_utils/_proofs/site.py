@@ -60,6 +60,7 @@ class Inputs:
     :arg others: Names of ``policies`` and ``approles``, and paths of ``ways_in``, that are declared
         besides the estate's; names of AppRoles of services that are ``gone``.
     :arg staff: Texts of the policies of those who are no services, by name.
+    :arg staff_roles: Their roles for certificates, as the roles of the collection state them.
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
     :arg credential_limit: Seconds that a credential may live.
@@ -80,6 +81,7 @@ class Inputs:
     allow: list[dict[str, Json]] = field(default_factory=list)
     others: dict[str, list[str]] = field(default_factory=dict)
     staff: dict[str, str] = field(default_factory=dict)
+    staff_roles: list[dict[str, Json]] = field(default_factory=list)
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
     credential_limit: float = 30 * 86400.0

@@ -122,3 +122,45 @@ def test_why_the_operator_cannot_log_in_is_said(result: dict[str, Any]) -> None:
         assert not environment.compile_expression(said["when"])(__attest_login={"reason": ""})
     message = environment.from_string(said["ansible.builtin.debug"]["msg"]).render(given)
     assert message.endswith("it has run out")
+
+
+def rendered(value: Any, given: dict[str, Any]) -> Any:
+    """As Ansible would, with files of the role's own and of a directory that is not there."""
+    if isinstance(value, list):
+        return [rendered(item, given) for item in value]
+    if isinstance(value, dict):
+        return {key: rendered(item, given) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    environment = NativeEnvironment()
+    environment.filters["from_yaml"] = yaml.safe_load
+    environment.tests["file"] = lambda _path: True
+
+    def lookup(_name: str, path: str, **_options: Any) -> str:
+        return Path(path).read_text() if path.startswith(str(ROLE)) else f"content of {path}"
+
+    return environment.from_string(value).render(given, role_path=str(ROLE), lookup=lookup)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"vault_operator_token_ttl": "20m", "vault_settings_host_token_ttl": "3m"}]
+)
+def test_roles_for_certificates_are_compared_as_they_are_written(given: dict[str, Any]) -> None:
+    def read(path: str) -> Any:
+        return yaml.safe_load((ROLE.parent / path).read_text(encoding="utf-8"))
+
+    principals = {name: {"spiffe": f"spiffe://x/{name}"} for name in ("operator", "host")}
+    defaults = {**read("vault/defaults/main.yml"), **read("vault_settings/defaults/main.yml")}
+    folders = dict.fromkeys(("vault_operator_dir", "vault_settings_operator_dir"), "/operator")
+    written = [
+        *read("vault/tasks/identity.yml")[0]["tamshai.phoenix.vault_config"]["cert_roles"],
+        read("vault_settings/vars/main.yml")["__vault_settings_host_role"],
+    ]
+    values = {"estate_model": {"principals": principals}, "attest_operator_dir": "/operator"}
+    values |= given
+    variables = load("vars/main.yml")
+    for name in ("__attest_settings", "__attest_bootstrap", "__attest_authority"):
+        values[name] = rendered(variables[name], values)
+    assert rendered(variables["__attest_staff_roles"], values) == rendered(
+        written, {**defaults, **values, **folders}
+    )

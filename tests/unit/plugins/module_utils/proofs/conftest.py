@@ -197,6 +197,19 @@ class FakeVault:
         }
         self.methods: dict[str, Any] = {"approle/": {}, "cert/": {}, "token/": {}}
         self.certificates = ["host", "operator"]
+        self.cert_roles = {
+            name: {
+                "certificate": "-----BEGIN CERTIFICATE-----\nroot\n",
+                "allowed_uri_sans": [estate["principals"][name]["spiffe"]],
+                "allowed_names": None,
+                "token_policies": [name],
+                "token_no_default_policy": True,
+                "token_ttl": 120,
+                "token_max_ttl": 120,
+                "token_bound_cidrs": [],
+            }
+            for name in self.certificates
+        }
         self._used: dict[str, int] = {}
 
     def active(self) -> bool:
@@ -306,6 +319,8 @@ class FakeVault:
             return Answer(200, {"data": self.audit})
         if path.startswith("sys/policies/acl/"):
             return Answer(200, {"data": {"policy": self.policies[parts[3]]}})
+        if path.startswith("auth/cert/certs/"):
+            return Answer(200, {"data": self.cert_roles[parts[3]]})
         role = self.roles[parts[3]]
         if parts[-1] == "role-id":
             return Answer(200, {"data": {"role_id": role["role_id"]}})

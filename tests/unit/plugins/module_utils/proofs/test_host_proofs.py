@@ -585,6 +585,7 @@ def test_rules_that_cannot_be_read_pass_nothing(
 PROBES = [
     ("mcp-gateway -> mcp-hr", "admitted"),
     ("mcp-hr -> vault", "admitted"),
+    ("mcp-hr -> vault as the holder of its certificate", "refused"),
     ("mcp-hr -> postgres as tamshai_app", "admitted"),
     ("mcp-hr -> postgres as tamshai_app_b", "admitted"),
     ("vault -> postgres as vault_rotator", "admitted"),
@@ -701,6 +702,29 @@ def test_a_hop_that_ends_otherwise(
     status, reason = told(delivered.prove("H3.a"))
     assert status == "fail"
     assert reason.startswith(f"{name} is {outcome} instead of ")
+
+
+def test_a_service_that_its_certificate_lets_into_the_vault(
+    delivered: Any, doors: dict[str, Hop]
+) -> None:
+    name = "mcp-hr -> vault as the holder of its certificate"
+    doors[name] = Hop("admitted", "HTTP 200: a token with policies ['host']", "TLSv1.3")
+    assert told(delivered.prove("H3.a")) == (
+        "fail",
+        f"{name} is admitted instead of refused: HTTP 200: a token with policies ['host']",
+    )
+
+
+def test_a_role_for_certificates_that_somebody_answers_for(
+    delivered: Any, doors: dict[str, Hop]
+) -> None:
+    """It may be there for that very service."""
+    delivered.site.inputs = Inputs(
+        delivered.estate, "operator-token", others={"ways_in": ["cert/certs/monitoring"]}
+    )
+    hops = delivered.prove("H3.a")["evidence"]["hops"]
+    assert "mcp-hr -> vault" in hops
+    assert not [name for name in hops if "holder" in name]
 
 
 def test_an_old_protocol(delivered: Any, doors: dict[str, Hop], monkeypatch: Any) -> None:

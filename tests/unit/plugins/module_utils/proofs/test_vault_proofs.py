@@ -128,6 +128,69 @@ def test_ways_in_that_nobody_declared(restaged: Callable[..., Any]) -> None:
     assert "oidc/" in result["evidence"]["ways_in"]
 
 
+def staff_roles(estate: dict[str, Any]) -> list[dict[str, Any]]:
+    """As roles vault and vault_settings state them."""
+    return [
+        {
+            "name": name,
+            "certificate": "-----BEGIN CERTIFICATE-----\nroot\n",
+            "allowed_uri_sans": [estate["principals"][name]["spiffe"]],
+            "token_policies": [name],
+            "token_no_default_policy": True,
+            "token_ttl": "2m",
+            "token_max_ttl": "120",
+        }
+        for name in ("operator", "host")
+    ]
+
+
+def test_who_may_be_operator_and_host(restaged: Callable[..., Any], estate: Any) -> None:
+    stage = restaged(staff_roles=staff_roles(estate))
+    result = stage.prove("H1.a")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["staff_roles"]["host"]["token_ttl"] == 120
+    assert "certificate" not in result["evidence"]["staff_roles"]["host"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "reason"),
+    [
+        (
+            "host",
+            "allowed_uri_sans",
+            [
+                "spiffe://tamshai.internal/host/vps1",
+                "spiffe://tamshai.internal/service/mcp-hr",
+            ],
+            (
+                "cert role host: allowed_uri_sans is ['spiffe://tamshai.internal/host/vps1', "
+                "'spiffe://tamshai.internal/service/mcp-hr'], "
+                "declared is ['spiffe://tamshai.internal/host/vps1']"
+            ),
+        ),
+        ("host", "allowed_uri_sans", [], "cert role host: allowed_uri_sans is []"),
+        ("host", "token_policies", ["host", "operator"], "cert role host: token_policies is"),
+        ("host", "token_no_default_policy", False, "token_no_default_policy is False"),
+        ("host", "token_max_ttl", 7200, "token_max_ttl is 7200, declared is 120"),
+        ("host", "certificate", "another", "cert role host: certificate is not the declared one"),
+        ("operator", "token_ttl", 0, "token_ttl is 0, declared is 120; run vault_operator.yml"),
+    ],
+)
+def test_somebody_else_who_may_be_operator_or_host(
+    restaged: Callable[..., Any], estate: Any, name: str, key: str, value: Any, reason: str
+) -> None:
+    stage = restaged(staff_roles=staff_roles(estate))
+    stage.vault.cert_roles[name][key] = value
+    status, said = told(stage.prove("H1.a"))
+    assert (status, reason in said, said.count("; cert role")) == ("fail", True, 0)
+
+
+def test_a_host_that_has_no_way_in(restaged: Callable[..., Any], estate: Any) -> None:
+    stage = restaged(staff_roles=staff_roles(estate))
+    stage.vault.certificates.remove("host")
+    assert told(stage.prove("H1.a")) == ("fail", "cert role host does not exist")
+
+
 def test_without_an_operator_nothing_is_known(restaged: Callable[..., Any]) -> None:
     status, reason = told(restaged(token="").prove("H1.a"))
     assert status == "fail"
