@@ -234,7 +234,9 @@ changes:
   type: list
   elements: dict
 restored:
-  description: What became of the last proven state.
+  description: >-
+    What became of the last proven state, and why its certificate bundle was not put back, where
+    that is not there any more or no longer good.
   returned: failure after the server was touched
   type: str
   sample: The last proven state is put back and serves.

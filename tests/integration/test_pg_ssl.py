@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -224,6 +225,18 @@ class TestRestored:
         before, serial = files(proven), served(proven)
         proven.certificate(days=-1)
         assert "expired" in self.check(proven, before, serial)
+
+    def test_a_proven_bundle_that_is_gone_is_named(self, proven: Server) -> None:
+        gone = proven.bundle.resolve()
+        serial = proven.certificate()
+        shutil.rmtree(gone)
+        rules = [{**rule} for rule in proven.pg_ssl["hba"]]
+        rules[1]["method"] = "scram-sha-512"
+        result = call(pg_ssl, **{**proven.pg_ssl, "hba": rules})
+        words = f"put back but for its certificate bundle (the certificate bundle {gone} cannot be"
+        assert words in result["restored"]
+        assert result["restored"].endswith(" and serves.")
+        assert served(proven) == serial
 
     def test_access_rules_that_postgresql_cannot_read(self, proven: Server) -> None:
         before, serial = files(proven), served(proven)

@@ -324,27 +324,32 @@ class Enforcer:
             content = proven if proven is not None else before
             if content is not None and content != self._read(name):
                 self._write(name, content)
-        self._restore_bundle(store)
+        lost = self._restore_bundle(store)
+        back = "The last proven state is put back"
+        if lost:
+            back += f" but for its certificate bundle ({lost})"
         try:
             serial = self.rehearse()
             self._reload()
             self._wait_served(serial)
         except PhoenixError as error:
-            return f"The last proven state is put back, but does not prove itself: {error.message}"
-        return "The last proven state is put back and serves."
+            return f"{back}, but does not prove itself: {error.message}"
+        return f"{back} and serves."
 
-    def _restore_bundle(self, store: Path) -> None:
+    def _restore_bundle(self, store: Path) -> str:
+        """Point to the proven bundle; answer why that is no good any more, if so."""
         note = read_bytes_or_none(store / "proven.json")
         bundle = self.wanted.bundle
         version = json.loads(note).get("bundle", "") if note else ""
         if not version or not bundle.path.is_symlink() or version == bundle.version:
-            return
+            return ""
         proven = Bundle(bundle.path.parent / version)
         try:
             rehearse(proven, self.wanted.server_name, self._server_uid)
-        except PhoenixError:
-            return
+        except PhoenixError as error:
+            return error.message
         symlink_atomic(version, bundle.path)
+        return ""
 
     def _reload(self) -> None:
         with self.connect() as session:

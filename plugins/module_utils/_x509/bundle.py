@@ -223,14 +223,20 @@ class Tree:
         symlink_atomic(f"versions/{serial}", link)
 
     def surplus(self, declared: Declaration) -> list[str]:
-        """Versions to be removed: all but the current one and the newest of the others."""
+        """Versions to be removed: all but the current one and one of the others.
+
+        That is the one which a failed reload goes back to, as its mark says; the newest where
+        there is no mark. Times alone do not tell: a reboot restores all versions at once.
+        """
         versions = self.base(declared) / "versions"
         current = self.current_serial(declared)
         if current is None or not versions.is_dir():
             return []
+        mark = self.pending_marks / declared.name
+        before = self._mark(mark)["before"] if mark.exists() else ""
         others = sorted(
             (path for path in versions.iterdir() if path.name != current),
-            key=lambda path: path.lstat().st_mtime,
+            key=lambda path: (path.name == before, path.lstat().st_mtime),
             reverse=True,
         )
         return [path.name for path in others[KEPT_VERSIONS - 1 :]]
@@ -304,12 +310,16 @@ class Tree:
         for path in sorted(self.pending_marks.iterdir()):
             if path.name.startswith("."):
                 continue
-            try:
-                mark = json.loads(path.read_text("utf-8"))
-                result[path.name] = {"serial": str(mark["serial"]), "before": str(mark["before"])}
-            except (ValueError, KeyError, TypeError):
-                result[path.name] = {"serial": "", "before": ""}
+            result[path.name] = self._mark(path)
         return result
+
+    @staticmethod
+    def _mark(path: Path) -> dict[str, str]:
+        try:
+            mark = json.loads(path.read_text("utf-8"))
+            return {"serial": str(mark["serial"]), "before": str(mark["before"])}
+        except (ValueError, KeyError, TypeError):
+            return {"serial": "", "before": ""}
 
     def clear_pending(self, names: Iterable[str]) -> None:
         for name in names:

@@ -177,7 +177,8 @@ class Renewal:
     def _go_back(self, declared: Mapping[str, Declaration], why: str) -> None:
         before = {swap.certificate: swap.before for swap in self.swaps}
         for name, serial in before.items():
-            if not (self.tree.base(declared[name]) / "versions" / serial).is_dir():
+            # None in a mark that cannot be read.
+            if not serial or not (self.tree.base(declared[name]) / "versions" / serial).is_dir():
                 raise PhoenixError(f"{why}; the bundle from before is gone")
         for name, serial in before.items():
             self.tree.point(declared[name], serial)

@@ -95,6 +95,23 @@ def test_two_versions_are_kept(tree: Tree, declared: dict[str, Declaration], pla
     assert left == set(serials[1:])
 
 
+@pytest.mark.parametrize("newest", [0, 1])
+def test_what_a_failed_reload_goes_back_to_is_kept_whatever_its_time(
+    tree: Tree, declared: dict[str, Declaration], place: Place, newest: int
+) -> None:
+    """After a reboot all versions are as old as their restoring, in whatever order."""
+    serials = [place(), place()]
+    tree.clear_pending(["api"])
+    versions = tree.base(declared["api"]) / "versions"
+    for number, serial in enumerate(serials):
+        os.utime(versions / serial, (1000 + (number == newest),) * 2)
+    current = place()
+    assert tree.surplus(declared["api"]) == [serials[0]]
+    tree.prune(declared["api"])
+    assert {path.name for path in versions.iterdir()} == {serials[1], current}
+    assert tree.pending()["api"]["before"] == serials[1]
+
+
 def test_the_current_version_is_never_surplus(
     tree: Tree, declared: dict[str, Declaration], place: Place
 ) -> None:
