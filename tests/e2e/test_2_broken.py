@@ -162,13 +162,33 @@ def admit_everybody(estate: Any) -> None:
     estate.override("mcp-hr", {"MCP_ALLOWED_CALLERS": callers})
 
 
-def plain_port(estate: Any) -> None:
+def opened(estate: Any, port: int, *command: str) -> None:
+    """Start something in a service's container that listens on a port, and see that it does."""
+    asked = shlex.quote(f"import socket; socket.create_connection(('127.0.0.1', {port}))")
     estate.sh(
-        "docker exec -d tamshai-mcp-hr-1 python3 -m http.server 8080;"
-        " for i in $(seq 50); do docker exec tamshai-mcp-hr-1 python3 -c"
-        " 'import socket; socket.create_connection((\"127.0.0.1\", 8080))' 2>/dev/null && exit 0;"
-        " sleep 0.1; done; exit 1"
+        f"docker exec -d tamshai-mcp-hr-1 {shlex.join(command)};"
+        f" for i in $(seq 50); do docker exec tamshai-mcp-hr-1 python3 -c {asked} 2>/dev/null"
+        " && exit 0; sleep 0.1; done; exit 1"
     )
+
+
+def plain_port(estate: Any) -> None:
+    opened(estate, 8080, "python3", "-m", "http.server", "8080")
+
+
+# With the service's own certificate, and for whoever comes.
+_TLS_SERVER = """
+import http.server, ssl
+server = http.server.HTTPServer(("", 8210), http.server.SimpleHTTPRequestHandler)
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain("/tls/current/tls.crt", "/tls/current/tls.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+
+def tls_port(estate: Any) -> None:
+    opened(estate, 8210, "python3", "-c", _TLS_SERVER)
 
 
 def stale_certificate(estate: Any) -> None:
@@ -529,6 +549,13 @@ BREACHES = [
         "H3.b",
         "mcp-hr port 8080 answers plain HTTP",
         plain_port,
+        lambda e: e.sh("docker restart -t 5 tamshai-mcp-hr-1 >/dev/null"),
+    ),
+    Breach(
+        "tls-port-without-client-certificate",
+        "H3.b",
+        "mcp-hr port 8210 does not refuse a caller without a certificate: TLSv1.3: HTTP/1.0 200 OK",
+        tls_port,
         lambda e: e.sh("docker restart -t 5 tamshai-mcp-hr-1 >/dev/null"),
     ),
     Breach("stale-certificate", "H3.c", "mcp-hr serves", stale_certificate, current_certificate),

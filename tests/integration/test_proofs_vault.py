@@ -18,11 +18,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fixtures import staff
 from fixtures.openbao import OpenBao, bao, running
+from fixtures.ports import free_port
+from fixtures.reference_services import Authority
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     auditlog,
     every,
     framework,
+    h3_b,
     shapes,
     tls,
 )
@@ -117,6 +120,31 @@ def test_a_service_that_has_become_the_host(
     assert result["status"] == "fail"
     assert result["reason"].startswith("cert role host: allowed_uri_sans is ['spiffe")
     assert prove(site, "H1.a")["status"] == "pass"
+
+
+# H3.b
+
+
+def test_a_second_listener_that_takes_everybody(tmp_path: Path) -> None:
+    server, port = OpenBao(tmp_path / "server", Authority()), free_port()
+    config = server.folder / "server.hcl"
+    listener = f"""
+listener "tcp" {{
+  address = "127.0.0.1:{port}"
+  cluster_address = "127.0.0.1:{free_port()}"
+  tls_cert_file = "{server.server}/current/tls.crt"
+  tls_key_file = "{server.server}/current/tls.key"
+}}
+"""
+    config.write_text(config.read_text() + listener)
+    try:
+        server.start()
+        assert h3_b.tls_request("127.0.0.1", server.port)[0]
+        refused, answer = h3_b.tls_request("127.0.0.1", port)
+    finally:
+        server.stop()
+    assert not refused, answer
+    assert answer.startswith("TLSv1.3: ")
 
 
 # F2.b

@@ -43,13 +43,16 @@ def _loopback(address: str) -> bool:
     return address == _LOOPBACK6
 
 
-def published(container: Container) -> list[tuple[str, int]]:
-    """Addresses and ports of the host that lead into a container."""
-    found: list[tuple[str, int]] = []
-    for bindings in (container.inspected["NetworkSettings"].get("Ports") or {}).values():
+def published(container: Container) -> list[tuple[str, int, int]]:
+    """Addresses and ports of the host that lead into a container, and to which port of it."""
+    found: set[tuple[str, int, int]] = set()
+    for inner, bindings in (container.inspected["NetworkSettings"].get("Ports") or {}).items():
+        number, _unused, protocol = inner.partition("/")
+        if protocol != "tcp":
+            continue
         for binding in bindings or []:
             address = binding.get("HostIp") or "127.0.0.1"
             if address in ("0.0.0.0", "::"):  # noqa: S104 - it is read, not bound
                 address = "127.0.0.1"
-            found.append((address, int(binding["HostPort"])))
-    return sorted(set(found))
+            found.add((address, int(binding["HostPort"]), int(number)))
+    return sorted(found)

@@ -754,6 +754,8 @@ def open_ports(stage: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         pids[str(100 + number)] = {stage.estate["services"][box.service]["port"]}
     monkeypatch.setattr(ports, "listening", lambda net: pids[net.parent.name])
     monkeypatch.setattr(h3_b, "plain_request", lambda _a, port: (port != 8080, "an answer"))
+    # As an application may that reads certificates itself: H3.a judges the declared ports.
+    monkeypatch.setattr(h3_b, "tls_request", lambda _a, port: (port == 8211, "HTTP/1.1 403 No"))
     return pids
 
 
@@ -771,6 +773,36 @@ def test_a_port_that_nobody_declared_is_asked_too(stage: Any, open_ports: dict[s
         "fail",
         "mcp-hr port 8080 answers plain HTTP: an answer",
     )
+
+
+def test_a_second_tls_port_takes_nobody_without_a_certificate(
+    stage: Any, open_ports: dict[str, Any]
+) -> None:
+    open_ports["100"].add(8211)
+    result = stage.prove("H3.b")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["without_a_certificate"].keys() == {
+        "vault port 8211 (198.18.0.2:8211)"
+    }
+    open_ports["100"].add(8210)
+    assert told(stage.prove("H3.b")) == (
+        "fail",
+        "vault port 8210 does not refuse a caller without a certificate: HTTP/1.1 403 No",
+    )
+
+
+def test_a_second_tls_port_that_is_published(stage: Any, open_ports: dict[str, Any]) -> None:
+    bindings = {"8210/tcp": [{"HostIp": "198.18.0.9", "HostPort": "443"}]}
+    stage.boxes[0].inspected["NetworkSettings"]["Ports"] = bindings
+    assert told(stage.prove("H3.b")) == (
+        "fail",
+        "vault published as 443 does not refuse a caller without a certificate: HTTP/1.1 403 No",
+    )
+
+
+def test_a_port_that_speaks_plain_http_is_one_fault(stage: Any, open_ports: dict[str, Any]) -> None:
+    open_ports["103"].add(8080)
+    assert "certificate" not in told(stage.prove("H3.b"))[1]
 
 
 def test_a_port_that_keeps_silent(

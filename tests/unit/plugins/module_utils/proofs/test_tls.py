@@ -322,6 +322,103 @@ def test_a_port_that_cannot_be_asked_has_not_refused() -> None:
         h3_b.plain_request("127.0.0.1", port)
 
 
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_tls_port_that_wants_a_certificate(
+    pki: Pki, serve: Serve, newest: ssl.TLSVersion
+) -> None:
+    """By TLS 1.3 the refusal comes after the handshake."""
+    context = pki.server_context()
+    context.maximum_version = newest
+    port = serve(answering(context, OK))
+    assert h3_b.tls_request("127.0.0.1", port)[0]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_3])
+def test_a_tls_port_that_takes_everybody(pki: Pki, serve: Serve, version: ssl.TLSVersion) -> None:
+    """Whatever its certificate and its version are, and whatever it thinks of the request."""
+    context = pki.server_context()
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = version
+    if version < ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    spoken = "TLSv1.1" if version < ssl.TLSVersion.TLSv1_2 else "TLSv1.3"
+    for answer, said in (
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "HTTP/1.1 403 Forbidden"),
+        (b"x", "x"),
+    ):
+        port = serve(answering(context, answer))
+        assert h3_b.tls_request("127.0.0.1", port) == (False, f"{spoken}: {said}")
+
+
+def test_a_tls_port_that_takes_everybody_and_keeps_silent(pki: Pki, serve: Serve) -> None:
+    context = pki.server_context()
+    context.verify_mode = ssl.CERT_NONE
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            while secured.recv(4096):
+                pass
+
+    refused, answer = h3_b.tls_request("127.0.0.1", serve(handle), timeout=0.2)
+    assert (refused, answer) == (False, "TLSv1.3: no word within 0.2 s")
+
+
+def test_a_tls_port_that_takes_everybody_and_takes_its_leave(pki: Pki, serve: Serve) -> None:
+    """As a server does that expects another protocol."""
+    context = pki.server_context()
+    context.verify_mode = ssl.CERT_NONE
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            secured.recv(4096)
+            secured.unwrap()
+
+    refused, answer = h3_b.tls_request("127.0.0.1", serve(handle))
+    assert (refused, answer) == (False, "TLSv1.3: an orderly end")
+
+
+def test_a_tls_port_that_speaks_http_2_alone(pki: Pki, serve: Serve) -> None:
+    context = pki.server_context()
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    heard: list[bytes] = []
+
+    def handle(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            heard.append(secured.recv(4096))
+            secured.sendall(b"\0\0\0\x04\0\0\0\0\0")
+
+    refused, answer = h3_b.tls_request("127.0.0.1", serve(handle))
+    assert (refused, answer) == (False, r"TLSv1.3: \x00\x00\x00\x04\x00\x00\x00\x00\x00")
+    assert heard[0].startswith(b"PRI * HTTP/2.0\r\n")
+
+
+def test_a_port_of_which_nobody_knows_whether_it_speaks_tls(serve: Serve) -> None:
+    def handle(connection: socket.socket) -> None:
+        while connection.recv(4096):
+            pass
+
+    refused, answer = h3_b.tls_request("127.0.0.1", serve(handle), timeout=0.2)
+    assert (refused, answer) == (False, "no word in the handshake within 0.2 s")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad request\r\n\r\n", b"-ERR unknown\r\n", b""])
+def test_a_port_without_tls_takes_nobody_in_tls(serve: Serve, answer: bytes) -> None:
+    def handle(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answer)
+
+    assert h3_b.tls_request("127.0.0.1", serve(handle))[0]
+
+
+def test_a_tls_port_that_cannot_be_asked_has_not_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(PhoenixError, match="cannot be reached"):
+        h3_b.tls_request("127.0.0.1", port)
+
+
 @pytest.mark.skipif(sys.byteorder != "little", reason="as a little machine's kernel prints them")
 @pytest.mark.parametrize(
     ("word", "loopback"),
