@@ -19,6 +19,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     hop,
     tls,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine import Container
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
     NotRunError,
     Record,
@@ -38,10 +39,15 @@ __all__ = ["every_hop"]
 _MODERN = frozenset({"TLSv1.2", "TLSv1.3"})
 _WORKERS = 8
 
-# What an application is told about whom to verify and admit. No hop from here shows whether it
-# verifies those that it calls.
-_VERIFYING = ("MCP_TLS_REJECT_UNAUTHORIZED", "MCP_ALLOWED_CALLERS")
-_VERIFYING_DATABASE = ("SSL", "SSL_REJECT_UNAUTHORIZED")
+# An application's environment says whom it verifies and admits. No hop from here shows whether it
+# verifies those that it calls. What takes effect without having been declared:
+_NOT_VERIFYING = ("NODE_TLS_REJECT_UNAUTHORIZED", "PYTHONHTTPSVERIFY", "VAULT_SKIP_VERIFY")
+# The same, though an image may have its own: what else is trusted, or run.
+_TRUSTING = (
+    *("CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "OPENSSL_CONF", "PGSSLMODE", "PGSSLROOTCERT"),
+    *("REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE", "VAULT_CACERT", "VAULT_CAPATH"),
+    *("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "LD_PRELOAD", "NODE_OPTIONS", "PYTHONPATH"),
+)
 
 Trial = tuple[str, Callable[[], Hop], str]
 
@@ -88,16 +94,20 @@ def every_hop(site: Site) -> Record:
 
 
 def _told(site: Site, service: dict[str, Any], record: Record) -> dict[str, str | None]:
-    """What the environment of a running application says about verifying, compared."""
-    prefixes = [use["prefix"] for use in service["databases"]]
-    keys = [*_VERIFYING, *(f"{p}_{name}" for p in prefixes for name in _VERIFYING_DATABASE)]
-    environment = site.container(service["name"]).environment
-    found = {key: environment.get(key) for key in keys}
+    """The environment of a running application, as far as it can change whom it verifies."""
+    box = site.container(service["name"])
+    wanted = dict(service["environment"])
+    more = [
+        key for key in (*_NOT_VERIFYING, *_TRUSTING) if key in box.environment and key not in wanted
+    ]
+    found = {key: box.environment.get(key) for key in (*wanted, *more)}
+    if more:
+        of_image = Container(site.engine.get(f"/images/{box.inspected['Image']}/json")).environment
+        wanted |= {key: of_image[key] for key in more if key in _TRUSTING and key in of_image}
     for key, value in found.items():
-        wanted = service["environment"].get(key)
         record.expect(
-            value == wanted,
-            f"{service['name']} runs with {key}={value!r}, declared is {wanted!r}",
+            value == wanted.get(key),
+            f"{service['name']} runs with {key}={value!r}, declared is {wanted.get(key)!r}",
         )
     return found
 

@@ -667,19 +667,62 @@ def test_every_pair_with_the_operators_key_passes(delivered: Any, doors: dict[st
         ("MCP_ALLOWED_CALLERS", ""),
         ("POSTGRES_SSL", "disable"),
         ("POSTGRES_SSL_REJECT_UNAUTHORIZED", None),
+        ("NODE_ENV", "development"),
+        ("MCP_CA_CERT", "/x"),
+        ("POSTGRES_SSL_CA", "/x"),
+        ("MCP_TLS_ENABLED", "false"),
+        ("NODE_TLS_REJECT_UNAUTHORIZED", "0"),
+        ("NODE_EXTRA_CA_CERTS", "/x"),
+        ("NODE_OPTIONS", "--require /x"),
+        ("PYTHONHTTPSVERIFY", "0"),
+        ("SSL_CERT_FILE", "/of/another"),
     ],
 )
 def test_a_service_that_is_told_not_to_verify(
-    delivered: Any, doors: dict[str, Hop], key: str, value: str | None
+    delivered: Any,
+    doors: dict[str, Hop],
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    value: str | None,
 ) -> None:
+    of_image = {"PATH": "/bin", "NODE_TLS_REJECT_UNAUTHORIZED": "0"}
+    monkeypatch.setattr(delivered.site.engine, "get", images_with(delivered, of_image))
     box = next(box for box in delivered.boxes if box.service == "mcp-hr")
     environment = box.environment | {key: value}
     box.inspected["Config"]["Env"] = [f"{k}={v}" for k, v in environment.items() if v is not None]
-    wanted = delivered.estate["services"]["mcp-hr"]["environment"][key]
+    wanted = delivered.estate["services"]["mcp-hr"]["environment"].get(key)
     assert told(delivered.prove("H3.a")) == (
         "fail",
         f"mcp-hr runs with {key}={value!r}, declared is {wanted!r}",
     )
+
+
+def images_with(stage: Any, environment: dict[str, str]) -> Callable[[str], Any]:
+    """The engine, whose image of every service has this environment."""
+    for box in stage.boxes:
+        box.inspected["Image"] = f"sha256:{box.service}"
+
+    def get(path: str) -> Any:
+        assert path.startswith("/images/sha256:")
+        return {"Config": {"Env": [f"{key}={value}" for key, value in environment.items()]}}
+
+    return get
+
+
+def test_a_service_that_verifies_as_its_image_and_its_estate_say(
+    delivered: Any, doors: dict[str, Hop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some images name the file of public authorities, and an estate may declare anything."""
+    of_image = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt", "NODE_OPTIONS": "--x"}
+    monkeypatch.setattr(delivered.site.engine, "get", images_with(delivered, of_image))
+    declared = {"NODE_OPTIONS": "--max-old-space-size=200", "NODE_TLS_REJECT_UNAUTHORIZED": "1"}
+    delivered.estate["services"]["mcp-hr"]["environment"] |= declared
+    box = next(box for box in delivered.boxes if box.service == "mcp-hr")
+    environment = box.environment | of_image | declared | {"SOMETHING": "else"}
+    box.inspected["Config"]["Env"] = [f"{key}={value}" for key, value in environment.items()]
+    assert delivered.prove("H3.a")["status"] == "not run"  # for want of the operator's key
+    box.inspected["Config"]["Env"].append("NODE_OPTIONS=--x")
+    assert told(delivered.prove("H3.a"))[0] == "fail"
 
 
 @pytest.mark.parametrize(
