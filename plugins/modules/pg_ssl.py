@@ -18,7 +18,7 @@ description:
     certificate, plaintext sessions named, access rules tightened, a plaintext login of each
     declared pair proven refused.
   - On any failure the last state that was proven is put back, certificate bundle included, and the
-    message says whether it serves again.
+    message says whether it serves again. With O(save_command), a reboot brings that bundle back.
   - PostgreSQL reports success for a reload that kept the old TLS context, so nothing here relies
     on what it reports.
 author: tamshai.phoenix contributors (@tamshai)
@@ -158,6 +158,14 @@ options:
     description: Seconds to wait for the server to serve what it was told to.
     type: int
     default: 15
+  save_command:
+    description:
+      - Command that keeps an encrypted copy of all bundles, as M(tamshai.phoenix.pki_cert) has it.
+      - It is called after a bundle was put back. The copy would hold the one that failed otherwise,
+        for the next boot to restore.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -170,6 +178,7 @@ EXAMPLES = r"""
     server_bundle: /tls/current
     server_name: postgres.tamshai.internal
     group: "{{ group_of_the_server }}"
+    save_command: [/opt/tamshai/bin/tamshai-certs]
     settings:
       listen_addresses: "*"
     hba:
@@ -236,7 +245,7 @@ changes:
 restored:
   description: >-
     What became of the last proven state, and why its certificate bundle was not put back, where
-    that is not there any more or no longer good.
+    that is not there any more or no longer good, or why the encrypted copy does not follow.
   returned: failure after the server was touched
   type: str
   sample: The last proven state is put back and serves.
@@ -273,6 +282,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.tls impo
     Proof,
     Wanted,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import sealed
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **login_spec(),
@@ -321,6 +331,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "owner": {"type": "int"},
     "group": {"type": "int"},
     "timeout": {"type": "int", "default": 15},
+    "save_command": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -379,7 +390,11 @@ def declared_pairs(rules: list[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    enforcer = Enforcer(wanted(params), lambda: connect(params))
+    enforcer = Enforcer(
+        wanted(params),
+        lambda: connect(params),
+        lambda: sealed.follow(module, params["save_command"]),
+    )
     if PSYCOPG2_ERROR and module.check_mode and params["unreachable"] == "stage":
         # A host that is still bare has neither a server nor the library to ask one.
         enforcer.stage_only()

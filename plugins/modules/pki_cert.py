@@ -406,7 +406,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._duration import s
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._module import Result, require, run
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
-from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import flow, keys
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import flow, keys, sealed
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509._lib import CRYPTOGRAPHY_ERROR
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.authority import Authority
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509.bundle import Tree
@@ -448,9 +448,6 @@ REQUIRED_IF = [
         for state in ("authority", "ca", "intermediate")
     ),
 ]
-
-# The exit status by which the save command says that its copy is not up to date.
-_STALE = 3
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {**_NEEDED, "choices": [*_STEPS, "requested", "signed", "installed"]},
@@ -666,16 +663,11 @@ def _save(job: Job) -> None:
     command = job.given["save_command"]
     if not command or (job.check and not os.access(command[0], os.X_OK)):
         return
-    status, _out, error = job.module.run_command([*command, "check"])
-    if status == 0:
+    if not sealed.behind(job.module, command):
         return
-    if status != _STALE:
-        raise PhoenixError(f"the encrypted copy of the bundles cannot be checked: {error.strip()}")
     job.plan.add("copy", "bundles", "update", note="the encrypted copy is behind")
     if not job.check:
-        status, _out, error = job.module.run_command([*command, "save"])
-        if status != 0:
-            raise PhoenixError(f"the encrypted copy of the bundles is not saved: {error.strip()}")
+        sealed.save(job.module, command)
 
 
 def main() -> None:

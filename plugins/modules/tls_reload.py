@@ -17,7 +17,7 @@ description:
     not been proven to use it, tells the consumer, and waits until a verified handshake shows the
     new serial number on every address of it.
   - Where that does not come about in time, the bundle from before is put back and served again, and
-    the module fails.
+    the module fails. With O(save_command), a reboot brings that bundle back, too.
   - What is still to be done is marked on the host, so a run that was killed in between is finished
     by the next one.
   - A service that does not run reads its new certificate when it starts, so there is nothing to do
@@ -54,6 +54,14 @@ options:
     type: list
     elements: str
     default: [docker]
+  save_command:
+    description:
+      - Command that keeps an encrypted copy of O(certs_dir), as M(tamshai.phoenix.pki_cert) has it.
+      - It is called after a service did not take up its new certificate. The copy would hold that
+        one otherwise, for the next boot to restore.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - tamshai.phoenix.attributes
   - tamshai.phoenix.files
@@ -74,6 +82,7 @@ EXAMPLES = r"""
     certificates: "{{ estate_model.certificates }}"
     services: "{{ estate_model.services.values() | list }}"
     project: tamshai
+    save_command: [/opt/tamshai/bin/tamshai-certs]
 """
 
 RETURN = r"""
@@ -86,13 +95,19 @@ proven:
   description: Services whose new serial number a handshake has shown.
   type: list
   elements: str
-  returned: success
+  returned: success, and failure of other services
 told:
   description: Services that were told of a new client certificate, which nobody can see from
     outside.
   type: list
   elements: str
-  returned: success
+  returned: success, and failure of other services
+failed_services:
+  description: Services that did not take up their new certificates. The message says for each what
+    it serves now, and whether the encrypted copy follows.
+  type: list
+  elements: str
+  returned: failure of a service
 """
 
 from pathlib import Path
@@ -109,6 +124,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._module import (
     run,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._plan import Plan
+from ansible_collections.tamshai.phoenix.plugins.module_utils._x509 import sealed
 from ansible_collections.tamshai.phoenix.plugins.module_utils._x509._lib import (
     CRYPTOGRAPHY_ERROR,
 )
@@ -132,6 +148,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "identity": {"type": "str", "default": "host"},
     "timeout": {"type": "int", "default": 30},
     "docker": {"type": "list", "elements": "str", "default": ["docker"]},
+    "save_command": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -175,7 +192,9 @@ def work(module: AnsibleModule) -> Result:
         except PhoenixError as error:
             failed[service] = error.message
     if failed:
-        words = "; ".join(failed.values())
+        # Whatever was put back. It is what the next boot has to find.
+        unsaved = sealed.follow(module, given["save_command"])
+        words = "; ".join([*failed.values(), *([unsaved] if unsaved else [])])
         raise PhoenixError(words, failed_services=sorted(failed), proven=proven, told=told)
     return Result(plan, changes=plan.summary(), proven=proven, told=told)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fixtures.modules import call
 from fixtures.postgres import SERVER_NAME, Authority, Server, server
 
+FIXTURES = Path(__file__).parent / "fixtures"
 PLAINTEXT = "host all all samehost trust\n"
 
 
@@ -225,6 +227,25 @@ class TestRestored:
         before, serial = files(proven), served(proven)
         proven.certificate(days=-1)
         assert "expired" in self.check(proven, before, serial)
+
+    def test_a_reboot_finds_the_bundle_that_was_put_back(
+        self, proven: Server, tmp_path: Path
+    ) -> None:
+        version, tree = proven.bundle.readlink(), str(proven.bundle.parent)
+        store = [sys.executable, str(FIXTURES / "fake_store.py"), tree, str(tmp_path / "copy")]
+        proven.certificate(authority=Authority("another root"))
+        subprocess.run([*store, "save"], check=True)
+        result = call(pg_ssl, **proven.pg_ssl, save_command=store)
+        assert result["restored"] == "The last proven state is put back and serves."
+        assert (tmp_path / "copy").read_text() == f"current {version}\n"
+        # One that cannot be saved is told, and hides neither the failure nor that it serves.
+        proven.certificate(authority=Authority("another root"))
+        store[-1] = str(tmp_path / "absent" / "copy")
+        result = call(pg_ssl, **proven.pg_ssl, save_command=store)
+        assert f"does not verify as {SERVER_NAME}" in result["msg"]
+        words = "(the encrypted copy of the bundles is not saved: No such file or directory)"
+        assert words in result["restored"]
+        assert result["restored"].endswith(" and serves.")
 
     def test_a_proven_bundle_that_is_gone_is_named(self, proven: Server) -> None:
         gone = proven.bundle.resolve()

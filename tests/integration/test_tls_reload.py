@@ -69,6 +69,11 @@ class Estate:
         self.declared = parse_all(self.certificates)
         self.state = place / "docker.json"
         self.processes: dict[str, Any] = {}
+        self.copy = place / "copy"
+        self.store = [
+            sys.executable,
+            *map(str, (FIXTURES / "fake_store.py", self.tree.root, self.copy)),
+        ]
         self.issue()
 
     def new_root(self, name: str) -> None:
@@ -178,19 +183,58 @@ def test_both_kinds_of_servers_serve_the_new_serial(estate: Estate) -> None:
 
 
 def test_a_deaf_server_gets_the_old_bundle_back(estate: Estate) -> None:
+    older = estate.serial("api")
+    estate.issue()
+    estate.tree.clear_pending(estate.declared)
     estate.start("api", "--deaf")
     estate.start("db")
     old = estate.serial("api")
+    # Which version a reboot restores last is a matter of chance.
+    versions = estate.tree.base(estate.declared["api"]) / "versions"
+    os.utime(versions / old, (0, 0))
     estate.issue()
-    result = estate.reload()
+    assert not (versions / older).exists()
+    subprocess.run([*estate.store, "save"], check=True)
+    result = estate.reload(save_command=estate.store)
     assert result["failed"]
     assert "waited 2 s for api to serve certificate" in result["msg"]
     assert f"serves {old}" in result["msg"]
     assert "the bundle from before is served again" in result["msg"]
     assert (result["failed_services"], result["proven"]) == (["api"], ["db"])
     assert estate.serial("api") == estate.served("api") == old
+    assert f"api/current versions/{old}\n" in estate.copy.read_text(), "a reboot keeps it"
     assert estate.served("db") == estate.serial("db")
     assert not estate.reload()["changed"]
+
+
+def test_a_copy_that_does_not_follow_is_named(estate: Estate, tmp_path: Path) -> None:
+    estate.start("api", "--deaf")
+    estate.issue("api")
+    store = [*estate.store[:-1], str(tmp_path / "absent" / "copy")]
+    result = estate.reload(timeout=0, save_command=store)
+    assert "the bundle from before is served again" in result["msg"]
+    words = "the encrypted copy of the bundles is not saved: No such file or directory"
+    assert words in result["msg"]
+    estate.issue("api")
+    result = estate.reload(timeout=0, save_command=[str(tmp_path / "absent" / "program")])
+    assert "the bundle from before is served again" in result["msg"]
+    assert "the encrypted copy of the bundles cannot be checked" in result["msg"]
+
+
+def test_a_copy_is_none_of_the_business_of_one_that_goes_well(estate: Estate) -> None:
+    estate.start("api")
+    estate.issue("api")
+    assert estate.reload(save_command=estate.store)["proven"] == ["api"]
+    assert not estate.copy.exists()
+
+
+def test_without_a_legible_mark_there_is_nothing_to_go_back_to(estate: Estate) -> None:
+    estate.start("api", "--deaf")
+    estate.issue("api")
+    new = estate.serial("api")
+    (estate.tree.pending_marks / "api").write_text("{")
+    assert "the bundle from before is gone" in estate.reload(timeout=0)["msg"]
+    assert estate.serial("api") == new
 
 
 def test_a_server_that_died_is_named(estate: Estate) -> None:

@@ -175,11 +175,15 @@ class Enforcer:
     """Brings a server to what is wanted, and back if that cannot be shown.
 
     :arg connect: Opens a superuser session that the access rules cannot cut off.
+    :arg save: Has a reboot bring back the bundles as they are; answers why it does not, if so.
     """
 
-    def __init__(self, wanted: Wanted, connect: Callable[[], Session]) -> None:
+    def __init__(
+        self, wanted: Wanted, connect: Callable[[], Session], save: Callable[[], str]
+    ) -> None:
         self.wanted = wanted
         self.connect = connect
+        self.save = save
         self.plan = Plan()
         self.restart_required: list[str] = []
         self.plaintext_sessions: list[dict[str, Any]] = []
@@ -324,10 +328,8 @@ class Enforcer:
             content = proven if proven is not None else before
             if content is not None and content != self._read(name):
                 self._write(name, content)
-        lost = self._restore_bundle(store)
-        back = "The last proven state is put back"
-        if lost:
-            back += f" but for its certificate bundle ({lost})"
+        remark = self._restore_bundle(store)
+        back = f"The last proven state is put back{remark}"
         try:
             serial = self.rehearse()
             self._reload()
@@ -337,7 +339,7 @@ class Enforcer:
         return f"{back} and serves."
 
     def _restore_bundle(self, store: Path) -> str:
-        """Point to the proven bundle; answer why that is no good any more, if so."""
+        """Point to the proven bundle; answer what is amiss with that, as part of a sentence."""
         note = read_bytes_or_none(store / "proven.json")
         bundle = self.wanted.bundle
         version = json.loads(note).get("bundle", "") if note else ""
@@ -347,9 +349,10 @@ class Enforcer:
         try:
             rehearse(proven, self.wanted.server_name, self._server_uid)
         except PhoenixError as error:
-            return error.message
+            return f" but for its certificate bundle ({error.message})"
         symlink_atomic(version, bundle.path)
-        return ""
+        unsaved = self.save()
+        return f" until the next boot ({unsaved})" if unsaved else ""
 
     def _reload(self) -> None:
         with self.connect() as session:
