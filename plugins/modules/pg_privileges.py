@@ -23,6 +23,11 @@ description:
     reached without row level security, at policies that are not declared, at functions that run
     with their owner's rights, at extensions whose code knows no limits, and at settings that only
     a superuser could have made for the login.
+  - Views and rules are followed to what they lead to in their owner's name, however many there are
+    in between. The finding has the name of what the login has rights on, and says the way. What it
+    has rights on itself is judged under its own name alone.
+  - A function that runs with its owner's rights counts as executed by whoever makes a trigger fire
+    it, which takes no right to execute it.
   - Whatever no rule allows is a finding; so is a login that is not named.
   - Takes nothing away. Each finding names the statement that would.
   - Rights on types, and rights to execute functions that run with the caller's rights in a trusted

@@ -159,6 +159,32 @@ def test_a_second_login_reads_as_the_first_does_and_cannot_become_it(trial: Tria
         trial.sql("SET ROLE app")
 
 
+def steps(*statements: str) -> str:
+    return "; ".join(statements)
+
+
+def as_owner(*statements: str) -> str:
+    """By whom default privileges are set: what it makes in hr, app reads and changes."""
+    return steps("SET LOCAL ROLE owner", *statements, "RESET ROLE")
+
+
+# A table that the login has no right on, and a view that leads to it.
+PRIVATE = steps(
+    "CREATE SCHEMA private AUTHORIZATION owner",
+    as_owner("CREATE TABLE private.t (a int)", "CREATE VIEW hr.v AS SELECT * FROM private.t"),
+)
+DAYS = as_owner(
+    "CREATE TABLE hr.days (a int) PARTITION BY LIST (a)",
+    "ALTER TABLE hr.days ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+)
+PROTECTED = "ALTER TABLE private.t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+FUNCTION = steps(
+    "CREATE FUNCTION hr.f() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+    "SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN NULL; END'",
+    "REVOKE EXECUTE ON FUNCTION hr.f() FROM PUBLIC",
+)
+TRIGGER = steps(FUNCTION, "CREATE TRIGGER t BEFORE UPDATE ON hr.employees EXECUTE FUNCTION hr.f()")
+
 BREAKS: dict[str, tuple[str, str, str]] = {
     # what: (statement in d_hr, right, kind)
     "bypassrls": ("ALTER ROLE app BYPASSRLS", "BYPASSRLS", "attribute"),
@@ -306,6 +332,68 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         privileges.NO_RLS,
         "table",
     ),
+    "view of a superuser behind another": (
+        steps(
+            "CREATE SCHEMA private; CREATE VIEW private.e AS SELECT * FROM hr.employees",
+            "GRANT USAGE ON SCHEMA private TO owner; GRANT SELECT ON private.e TO owner",
+            as_owner("CREATE VIEW hr.everybody AS SELECT * FROM private.e"),
+        ),
+        privileges.NO_RLS,
+        "table",
+    ),
+    "view of a bypassrls role behind two others": (
+        steps(
+            "CREATE ROLE auditor BYPASSRLS; GRANT SELECT ON hr.employees TO auditor",
+            "CREATE SCHEMA private; GRANT USAGE ON SCHEMA private TO PUBLIC",
+            "CREATE VIEW private.e AS SELECT * FROM hr.employees",
+            "ALTER VIEW private.e OWNER TO auditor; GRANT SELECT ON private.e TO owner",
+            "CREATE VIEW private.f AS SELECT * FROM private.e",
+            "ALTER VIEW private.f OWNER TO owner",
+            as_owner("CREATE VIEW hr.everybody AS SELECT * FROM private.f"),
+        ),
+        privileges.NO_RLS,
+        "table",
+    ),
+    "no rls, behind a view": (PRIVATE, privileges.NO_RLS, "table"),
+    "not forced, behind a view": (
+        steps(PRIVATE, "ALTER TABLE private.t ENABLE ROW LEVEL SECURITY"),
+        privileges.NOT_FORCED,
+        "table",
+    ),
+    "materialized view behind a view": (
+        steps(
+            "CREATE MATERIALIZED VIEW public.e AS SELECT * FROM hr.employees",
+            "GRANT SELECT ON public.e TO owner",
+            as_owner("CREATE VIEW hr.everybody AS SELECT * FROM public.e"),
+        ),
+        privileges.NO_RLS,
+        "table",
+    ),
+    "system table behind a view": (
+        steps(
+            "GRANT SELECT ON pg_authid TO owner",
+            as_owner("CREATE VIEW hr.v AS SELECT rolname, rolpassword FROM pg_authid"),
+        ),
+        privileges.NO_RLS,
+        "table",
+    ),
+    "no rls, behind a rule": (
+        steps(
+            PRIVATE,
+            "DROP VIEW hr.v",
+            "CREATE RULE more AS ON UPDATE TO hr.employees DO ALSO SELECT * FROM private.t",
+        ),
+        privileges.NO_RLS,
+        "table",
+    ),
+    "rule of a superuser": (
+        (
+            "ALTER TABLE hr.employees OWNER TO postgres; GRANT UPDATE ON hr.employees TO app; "
+            "CREATE RULE more AS ON UPDATE TO hr.employees DO INSTEAD SELECT * FROM hr.employees"
+        ),
+        privileges.NO_RLS,
+        "table",
+    ),
     "materialized view": (
         (
             "CREATE MATERIALIZED VIEW hr.everybody AS SELECT * FROM hr.employees; "
@@ -315,6 +403,14 @@ BREAKS: dict[str, tuple[str, str, str]] = {
         "table",
     ),
     "policy": ("CREATE POLICY more ON hr.employees USING (true)", "ALL", "policy"),
+    "policy for the owner of a view": (
+        steps(
+            "CREATE POLICY more ON hr.employees TO owner USING (true)",
+            as_owner("CREATE VIEW hr.everybody AS SELECT * FROM hr.employees"),
+        ),
+        "ALL",
+        "policy",
+    ),
     "changed policy": ("ALTER POLICY own_row ON hr.employees USING (true)", "SELECT", "policy"),
     "definer": (
         (
@@ -352,6 +448,32 @@ BREAKS: dict[str, tuple[str, str, str]] = {
             "SET search_path = pg_catalog, hr, pg_temp AS 'SELECT 1'"
         ),
         privileges.UNSAFE,
+        "function",
+    ),
+    "definer, by a trigger": (TRIGGER, "EXECUTE", "function"),
+    "definer, by a trigger, no path": (
+        steps(TRIGGER, "ALTER FUNCTION hr.f() RESET search_path"),
+        privileges.UNSAFE,
+        "function",
+    ),
+    "definer, by a trigger of a partition": (
+        steps(
+            DAYS,
+            "CREATE TABLE public.day PARTITION OF hr.days DEFAULT",
+            FUNCTION,
+            "CREATE TRIGGER t AFTER INSERT ON public.day FOR EACH ROW EXECUTE FUNCTION hr.f()",
+        ),
+        "EXECUTE",
+        "function",
+    ),
+    "definer, by a trigger behind a view": (
+        steps(
+            PRIVATE,
+            PROTECTED,
+            FUNCTION,
+            "CREATE TRIGGER t AFTER DELETE ON private.t EXECUTE FUNCTION hr.f()",
+        ),
+        "EXECUTE",
         "function",
     ),
     "untrusted language": (
@@ -426,6 +548,91 @@ def test_a_file_that_is_a_table_is_found(trial: Trial) -> None:
 def test_a_table_without_a_right_on_it_is_nobody_s(trial: Trial) -> None:
     trial.sql("CREATE TABLE hr.open (a int)")
     assert trial.found() == []
+
+
+NOTHING = {
+    # what: statement in d_hr
+    "view of what everybody may read": as_owner(
+        "CREATE VIEW hr.v AS SELECT rolname, relname, f.is_supported "
+        "FROM pg_roles, pg_class, pg_settings, information_schema.sql_features f"
+    ),
+    "views": as_owner(
+        "CREATE VIEW hr.v AS SELECT * FROM hr.employees", "CREATE VIEW hr.w AS SELECT * FROM hr.v"
+    ),
+    "view of a table with row level security": steps(PRIVATE, PROTECTED),
+    "view whose owner may not read": steps(
+        "CREATE TABLE public.t (a int); GRANT SELECT ON public.t TO owner",
+        as_owner("CREATE VIEW hr.v AS SELECT * FROM public.t"),
+        "REVOKE SELECT ON public.t FROM owner",
+    ),
+    "view that reads as its caller": steps(
+        "CREATE TABLE public.t (a int); GRANT SELECT ON public.t TO owner",
+        as_owner("CREATE VIEW hr.v WITH (security_invoker) AS SELECT * FROM public.t"),
+    ),
+    "view of a partitioned table": steps(
+        DAYS,
+        "CREATE TABLE public.day PARTITION OF hr.days DEFAULT",
+        as_owner("CREATE VIEW hr.v AS SELECT * FROM hr.days"),
+    ),
+    "rule that does nothing": (
+        "CREATE RULE nothing AS ON DELETE TO hr.employees DO INSTEAD NOTHING"
+    ),
+    "trigger of a table without a right to it": steps(
+        "CREATE TABLE public.t (a int)",
+        FUNCTION,
+        "CREATE TRIGGER t AFTER INSERT ON public.t EXECUTE FUNCTION hr.f()",
+    ),
+    "trigger of another change": steps(TRIGGER, "REVOKE UPDATE ON hr.employees FROM app"),
+    "trigger that is switched off": steps(TRIGGER, "ALTER TABLE hr.employees DISABLE TRIGGER t"),
+    "trigger that runs as who changes the rows": steps(
+        TRIGGER, "ALTER FUNCTION hr.f() SECURITY INVOKER"
+    ),
+    "trigger of an extension": steps(
+        "CREATE EXTENSION lo SCHEMA public",
+        "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC",
+        "CREATE TRIGGER t BEFORE DELETE ON hr.employees EXECUTE FUNCTION public.lo_manage(name)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_a_view_a_rule_or_a_trigger_that_gives_nothing_is_not_found(
+    trial: Trial, what: str
+) -> None:
+    trial.sql(NOTHING[what])
+    assert trial.found() == []
+
+
+def test_a_view_is_told_from_what_it_leads_to(trial: Trial) -> None:
+    """The finding is about what the login has rights on; the way and the cure name the rest."""
+    statement, *_ = BREAKS["view of a superuser behind another"]
+    trial.sql(statement)
+    trial.sql("SET SESSION AUTHORIZATION app")
+    assert trial.session.value("SELECT count(*) FROM hr.employees") == 0
+    assert trial.session.value("SELECT count(*) FROM hr.everybody") > 0
+    trial.sql("RESET SESSION AUTHORIZATION")
+    (row,) = trial.found()
+    assert row.name == "hr.everybody"
+    assert row.via == "rows are reached: granted to the login; through private.e"
+    assert row.revoke == 'ALTER VIEW "private"."e" SET (security_invoker = true)'
+
+
+def test_what_may_be_read_is_no_finding_behind_a_view(trial: Trial) -> None:
+    trial.sql(as_owner("CREATE TABLE hr.open (a int)", "CREATE VIEW hr.v AS SELECT * FROM hr.open"))
+    rule = {"login": "app", "kind": "table", "name": "hr.open", "rights": [privileges.NO_RLS]}
+    assert [row.name for row in trial.found()] == ["hr.open"]
+    assert trial.found(allow=[*ALLOW, rule]) == []
+
+
+def test_a_trigger_runs_what_the_login_may_not_execute(trial: Trial) -> None:
+    trial.sql(TRIGGER)
+    (row,) = trial.found()
+    assert row.name == "hr.f()"
+    assert row.via == (
+        "by trigger t on hr.employees, UPDATE granted to the login; SECURITY DEFINER of postgres"
+    )
+    rule = {"login": "app", "kind": "function", "name": "hr.f()", "rights": ["EXECUTE"]}
+    assert trial.found(allow=[*ALLOW, rule]) == []
 
 
 class TestLogins:

@@ -51,7 +51,13 @@ class Grant:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table or view with rows."""
+    """A table or view with rows.
+
+    :arg runs: The rules by which it gets at others in its owner's name; ``_RETURN`` is the query of
+        a view, unless that is run in the name of whoever asks.
+    :arg reads: What these rules name and its owner has rights on, but for system catalogs that
+        everybody may read.
+    """
 
     schema: str
     name: str
@@ -59,13 +65,22 @@ class Relation:
     owner: str
     enabled: bool
     forced: bool
-    invoker: bool
+    runs: tuple[str, ...]
+    reads: tuple[tuple[str, str], ...]
     rights: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.schema, self.name
 
 
 @dataclass(frozen=True)
 class Routine:
-    """A function that runs with its owner's rights, or whose language knows no limits."""
+    """A function that runs with its owner's rights, or whose language knows no limits.
+
+    :arg triggers: If it runs with its owner's rights: the schema and name of each relation whose
+        rows fire it, or those of a descendant, with the trigger and the right that it takes.
+    """
 
     schema: str
     name: str
@@ -76,6 +91,7 @@ class Routine:
     extension: str | None
     search_path: str | None
     executors: tuple[str, ...]
+    triggers: tuple[tuple[str, str, str, str], ...]
 
 
 @dataclass
@@ -205,12 +221,34 @@ WHERE deptype = 'o'
   AND dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 ORDER BY 1, 2
 """
+# Rules run in the name of their relation's owner, but for the query of a view that says otherwise.
+# Nothing depends on a system catalog in pg_depend, so the rules themselves are asked as well.
 _RELATIONS = f"""
+WITH rules AS (
+  SELECT r.* FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class
+  WHERE v.oid >= {FIRST_USER_OID} AND CASE r.ev_type
+    WHEN '1' THEN NOT coalesce((SELECT option_value::bool FROM pg_options_to_table(v.reloptions)
+                                WHERE option_name = 'security_invoker'), false)
+    ELSE pg_get_ruledef(r.oid) !~ 'INSTEAD NOTHING;$' END
+)
 SELECT n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
   pg_get_userbyid(c.relowner) AS owner,
   c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
-  coalesce((SELECT option_value::bool FROM pg_options_to_table(c.reloptions)
-            WHERE option_name = 'security_invoker'), false) AS invoker,
+  ARRAY (SELECT r.rulename::text FROM rules r WHERE r.ev_class = c.oid ORDER BY 1) AS runs,
+  ARRAY (SELECT DISTINCT ARRAY[s.nspname::text, b.relname::text]
+         FROM rules r CROSS JOIN LATERAL (
+           SELECT refobjid FROM pg_depend
+           WHERE (classid, objid) = ('pg_rewrite'::regclass, r.oid)
+             AND refclassid = 'pg_class'::regclass
+           UNION
+           SELECT found[1]::oid FROM regexp_matches(r.ev_action::text, ':relid ([0-9]+)', 'g') found
+         ) d (oid) JOIN pg_class b ON b.oid = d.oid JOIN pg_namespace s ON s.oid = b.relnamespace
+         WHERE r.ev_class = c.oid AND b.oid <> c.oid AND b.relkind IN ('r', 'p', 'v', 'm', 'f')
+           AND (b.oid >= {FIRST_USER_OID}
+             OR NOT has_any_column_privilege('public'::name, b.oid, 'SELECT'))
+           AND (has_any_column_privilege(c.relowner, b.oid, 'SELECT, INSERT, UPDATE')
+             OR has_table_privilege(c.relowner, b.oid, 'DELETE'))
+         ORDER BY 1) AS reads,
   ARRAY (SELECT {_WHO} || ' ' || a.privilege_type FROM aclexplode(c.relacl) a
          UNION ALL
          SELECT {_WHO} || ' ' || a.privilege_type FROM pg_attribute t, aclexplode(t.attacl) a
@@ -220,6 +258,8 @@ WHERE c.relkind NOT IN ('i', 'I', 't', 'c', 'S') AND c.oid >= {FIRST_USER_OID}
   AND n.nspname !~ '^pg_(toast|temp)' AND n.nspname <> 'information_schema'
 ORDER BY 1, 2
 """  # noqa: S608 - nothing in it comes from outside
+# Whoever changes rows needs no right to execute what triggers of the table, or of a partition of
+# it, do about that.
 _ROUTINES = f"""
 SELECT n.nspname AS schema, p.proname AS name,
   pg_get_function_identity_arguments(p.oid) AS arguments, pg_get_userbyid(p.proowner) AS owner,
@@ -230,7 +270,18 @@ SELECT n.nspname AS schema, p.proname AS name,
   (SELECT substring(setting FROM '^search_path=(.*)$') FROM unnest(p.proconfig) setting
    WHERE setting LIKE 'search\\_path=%%') AS search_path,
   ARRAY (SELECT {_WHO} FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-         WHERE a.grantee <> p.proowner ORDER BY 1) AS executors
+         WHERE a.grantee <> p.proowner ORDER BY 1) AS executors,
+  ARRAY (WITH RECURSIVE fired AS (
+           SELECT tgrelid AS relid, tgname, tgtype FROM pg_trigger
+           WHERE tgfoid = p.oid AND p.prosecdef AND tgenabled IN ('O', 'A')
+           UNION
+           SELECT inhparent, tgname, tgtype FROM fired JOIN pg_inherits ON inhrelid = relid
+         )
+         SELECT ARRAY[s.nspname::text, c.relname::text, tgname::text, event.word]
+         FROM fired JOIN pg_class c ON c.oid = relid JOIN pg_namespace s ON s.oid = c.relnamespace
+         JOIN (VALUES (4, 'INSERT'), (8, 'DELETE'), (16, 'UPDATE'), (32, 'TRUNCATE'))
+           event (bit, word) ON tgtype & event.bit <> 0
+         ORDER BY 1) AS triggers
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
 WHERE p.oid >= {FIRST_USER_OID} AND (p.prosecdef OR NOT l.lanpltrusted AND l.lanname <> 'sql')
 ORDER BY 1, 2, 3
@@ -302,13 +353,21 @@ def read_database(session: Session, name: str) -> Database:
             row["owner"],
             row["enabled"],
             row["forced"],
-            row["invoker"],
+            tuple(row["runs"]),
+            tuple((schema, name) for schema, name in row["reads"]),
             tuple((who, what) for who, what in (text.rsplit(" ", 1) for text in row["rights"])),
         )
         for row in session.query(_RELATIONS)
     ]
     database.routines = [
-        Routine(**{**row, "executors": tuple(row["executors"])}) for row in session.query(_ROUTINES)
+        Routine(
+            **{
+                **row,
+                "executors": tuple(row["executors"]),
+                "triggers": tuple(tuple(fired) for fired in row["triggers"]),
+            }
+        )
+        for row in session.query(_ROUTINES)
     ]
     database.policies = policy_is_declared(session)
     return database

@@ -33,6 +33,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._postgres.text imp
 __all__ = ["Finding", "Rule", "findings", "inspect", "rule", "table"]
 
 DML = ("SELECT", "INSERT", "UPDATE", "DELETE")
+CHANGES = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 NO_RLS = "WITHOUT ROW LEVEL SECURITY"
 NOT_FORCED = "ROW LEVEL SECURITY NOT FORCED"
 DEFINER = "EXECUTE"
@@ -98,6 +99,36 @@ class _Reach:
         if grantee == "":
             return "granted to PUBLIC"
         return self.how.get(grantee)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a login gets at a relation: by rights on it, or by those on another that leads there.
+
+    :arg top: What the rights are on.
+    :arg held: Each right on it, how the login got it, and to whom it was granted.
+    :arg steps: What ``top`` leads through, to the relation; empty where that is ``top``.
+    :arg relation: ``None`` for a system catalog that not everybody may read.
+    :arg role: In whose name it is got at.
+    """
+
+    top: Relation
+    held: tuple[tuple[str, str, str], ...]
+    steps: tuple[tuple[str, str], ...]
+    relation: Relation | None
+    role: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.steps[-1] if self.steps else self.top.key
+
+    def by(self, rights: Sequence[str]) -> tuple[str, str] | None:
+        """How the login got one of these rights, the way to the relation with it, and of whom."""
+        through = "; through " + " -> ".join(".".join(step) for step in self.steps)
+        for right, via, grantee in self.held:
+            if right in rights:
+                return via + (through if self.steps else ""), grantee
+        return None
 
 
 def rule(row: Mapping[str, Any]) -> Rule:
@@ -281,14 +312,14 @@ def _granted(grants: Iterable[Grant], reach: _Reach, database: str) -> Iterator[
 def _in_database(cluster: Cluster, database: Database, reach: _Reach) -> Iterator[Finding]:
     yield from _granted(database.grants, reach, database.name)
     yield from _owned(cluster, database.owned, reach, database.name)
-    for relation in database.relations:
-        yield from _unprotected(cluster, database, relation, reach)
+    ways = list(_ways(database, reach))
+    yield from _unprotected(cluster, database, ways, reach)
     yield from _extensions(database, reach)
     for routine in database.routines:
         if routine.definer or routine.extension is None:
-            yield from _routine(database, routine, reach)
+            yield from _routine(database, routine, ways, reach)
     for policy in database.policies:
-        if any(name in ("", *reach.how) for name in policy["roles"]) and not policy["declared"]:
+        if not policy["declared"] and _concerns(cluster, policy, ways, reach):
             table_ = f"{identifier(policy['schema'])}.{identifier(policy['table'])}"
             yield Finding(
                 reach.login,
@@ -339,64 +370,121 @@ def _extensions(database: Database, reach: _Reach) -> Iterator[Finding]:
             )
 
 
+def _ways(database: Database, reach: _Reach) -> Iterator[_Way]:
+    """Every relation that a login gets at, and what those that run as their owner lead it to.
+
+    What they lead to in the login's own name, it has rights on itself.
+    """
+    relations = {relation.key: relation for relation in database.relations}
+    own = {}
+    for key, relation in relations.items():
+        held = [
+            (right, via, grantee)
+            for grantee, right in relation.rights
+            if right in (*DML, *CHANGES) and (via := reach.via(grantee)) is not None
+        ]
+        if relation.owner in reach.how:
+            how = reach.how[relation.owner]
+            held += [(right, how, relation.owner) for right in (*DML, "TRUNCATE")]
+        if held:
+            own[key] = _Way(relation, tuple(held), (), relation, reach.login)
+    for way in own.values():
+        queue, seen = [way], {(way.key, way.role)}
+        for here in queue:
+            yield here
+            if here.relation is None or (here.steps and here.key in own):
+                continue
+            for key in here.relation.reads:
+                role = here.relation.owner
+                if (key, role) not in seen:
+                    seen.add((key, role))
+                    there = relations.get(key)
+                    queue.append(_Way(way.top, way.held, (*here.steps, key), there, role))
+
+
 def _unprotected(
-    cluster: Cluster, database: Database, relation: Relation, reach: _Reach
+    cluster: Cluster, database: Database, ways: Sequence[_Way], reach: _Reach
 ) -> Iterator[Finding]:
     """Rows that a login gets at without row level security having a say."""
-    reached = [
-        (via, grantee)
-        for grantee, right in relation.rights
-        if right in DML and (via := reach.via(grantee)) is not None
-    ]
-    if relation.owner in reach.how:
-        reached.append((reach.how[relation.owner], relation.owner))
-    if not reached:
-        return
-    name = f"{relation.schema}.{relation.name}"
-    quoted = f"{identifier(relation.schema)}.{identifier(relation.name)}"
-    problem = _protection(cluster, relation)
-    if problem is not None:
-        right, cure = problem
-        via, grantee = reached[0]
-        yield Finding(
-            reach.login,
-            right,
-            "table",
-            name,
-            database.name,
-            f"its rows are reached: {via}",
-            cure.format(name=quoted, whom=identifier(grantee) if grantee else "PUBLIC"),
-        )
+    own = {way.key for way in ways if not way.steps and way.by(DML) is not None}
+    for way in ways:
+        reached = way.by(DML)
+        if reached is None or (way.steps and way.key in own):
+            continue
+        via, grantee = reached
+        problem = _protection(cluster, way, identifier(grantee) if grantee else "PUBLIC")
+        if problem is not None:
+            right, cure = problem
+            yield Finding(
+                reach.login,
+                right,
+                "table",
+                ".".join(way.top.key),
+                database.name,
+                f"its rows are reached: {via}" if not way.steps else f"rows are reached: {via}",
+                cure,
+            )
 
 
-def _protection(cluster: Cluster, relation: Relation) -> tuple[str, str] | None:
+def _protection(cluster: Cluster, way: _Way, whom: str) -> tuple[str, str] | None:
+    relation = way.relation
+    revoke = f"REVOKE ALL ON {_quoted(way.top)} FROM {whom}"
+    if relation is None:
+        return NO_RLS, revoke
+    name = _quoted(relation)
     if relation.kind in ("table", "partitioned table"):
         if not relation.enabled:
-            return NO_RLS, "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
+            return NO_RLS, f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"
         if not relation.forced:
-            return NOT_FORCED, "ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
+            return NOT_FORCED, f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY"
+    elif relation.kind != "view":
+        # Materialized views and foreign tables know no row level security.
+        return NO_RLS, revoke
+    owner = cluster.roles[relation.owner]
+    if not relation.runs or not (owner["super"] or owner["bypassrls"]):
         return None
-    if relation.kind == "view":
-        owner = cluster.roles[relation.owner]
-        if relation.invoker or not (owner["super"] or owner["bypassrls"]):
-            return None
-        return NO_RLS, "ALTER VIEW {name} SET (security_invoker = true)"
-    # Materialized views and foreign tables know no row level security.
-    return NO_RLS, "REVOKE ALL ON {name} FROM {whom}"
+    if "_RETURN" in relation.runs:
+        return NO_RLS, f"ALTER VIEW {name} SET (security_invoker = true)"
+    return NO_RLS, f"DROP RULE {identifier(relation.runs[0])} ON {name}"
 
 
-def _routine(database: Database, routine: Routine, reach: _Reach) -> Iterator[Finding]:
+def _quoted(relation: Relation) -> str:
+    return f"{identifier(relation.schema)}.{identifier(relation.name)}"
+
+
+def _concerns(
+    cluster: Cluster, policy: Mapping[str, Any], ways: Sequence[_Way], reach: _Reach
+) -> bool:
+    """Whether a policy says what rows a login gets, in its own name or that of a view's owner."""
+    names = {"", *reach.how}
+    for way in ways:
+        if way.steps and way.key == (policy["schema"], policy["table"]):
+            names.update(_reach(cluster, way.role).how)
+    return not names.isdisjoint(policy["roles"])
+
+
+def _routine(
+    database: Database, routine: Routine, relations: Sequence[_Way], reach: _Reach
+) -> Iterator[Finding]:
     """Functions that do more than their caller may."""
+    signature = f"{identifier(routine.schema)}.{identifier(routine.name)}({routine.arguments})"
+    name = f"{routine.schema}.{routine.name}({routine.arguments})"
     ways = [
-        (via, grantee) for grantee in routine.executors if (via := reach.via(grantee)) is not None
+        (
+            via,
+            f"REVOKE EXECUTE ON ROUTINE {signature} FROM "
+            + (identifier(grantee) if grantee else "PUBLIC"),
+        )
+        for grantee in routine.executors
+        if (via := reach.via(grantee)) is not None
+    ]
+    # A trigger asks for no right to execute, and stays after that has been revoked.
+    ways += [
+        (via, f"ALTER ROUTINE {signature} SECURITY INVOKER") for via in _fired(routine, relations)
     ]
     if not ways or routine.owner in reach.how:
         return
-    via, executor = ways[0]
-    signature = f"{identifier(routine.schema)}.{identifier(routine.name)}({routine.arguments})"
-    name = f"{routine.schema}.{routine.name}({routine.arguments})"
-    whom = identifier(executor) if executor else "PUBLIC"
-    revoke = f"REVOKE EXECUTE ON ROUTINE {signature} FROM {whom}"
+    via, revoke = ways[0]
     reasons = _unsafe(database, routine, reach) if routine.definer else ""
     what = f"SECURITY DEFINER of {routine.owner}" if routine.definer else routine.language
     yield Finding(
@@ -418,6 +506,16 @@ def _routine(database: Database, routine: Routine, reach: _Reach) -> Iterator[Fi
             f"{via}; {what}; {reasons}",
             f"ALTER ROUTINE {signature} SET search_path = pg_catalog, pg_temp",
         )
+
+
+def _fired(routine: Routine, ways: Sequence[_Way]) -> Iterator[str]:
+    """How a login fires a function by changing rows; on the way through a rule, by any change."""
+    for schema, name, trigger, event in routine.triggers:
+        for way in ways:
+            if way.key == (schema, name):
+                changes = way.by(CHANGES if way.steps else (event,))
+                if changes is not None:
+                    yield f"by trigger {trigger} on {schema}.{name}, {event} {changes[0]}"
 
 
 def _unsafe(database: Database, routine: Routine, reach: _Reach) -> str:
