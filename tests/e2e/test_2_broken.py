@@ -538,6 +538,13 @@ BREACHES = [
         close_neighbour,
     ),
     Breach(
+        "secret-id-of-a-neighbour",
+        "H1.d",
+        "mcp-hr may update auth/approle/role/mcp-gateway/secret-id",
+        everybody_may("auth/approle/role/mcp-gateway/secret-id", "update"),
+        close_neighbour,
+    ),
+    Breach(
         "caller-admitted",
         "H3.a",
         "postgres -> mcp-hr is admitted instead of refused",

@@ -122,6 +122,34 @@ def test_a_service_that_has_become_the_host(
     assert prove(site, "H1.a")["status"] == "pass"
 
 
+# H1.d
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "auth/approle/role/beta/secret-id",
+        "auth/approle/role/beta/secret-id/",
+        "sys/policies/acl/host",
+    ],
+)
+def test_a_right_to_one_thing_that_everybody_has(site: Site, server: OpenBao, path: str) -> None:
+    with server.client() as client:
+        for name in ("alpha", "beta"):
+            client.write(f"tamshai/data/{name}", {"data": {"key": "x"}})
+        assert (prove(site, "H1.d")["status"], prove(site, "H1.d")["reason"]) == ("pass", "")
+        text = (client.read("sys/policies/acl/default") or {})["policy"]
+        wider = f'{text}\npath "{path}" {{ capabilities = ["update"] }}\n'
+        client.write("sys/policies/acl/default", {"policy": wider})
+        try:
+            result = prove(site, "H1.d")
+        finally:
+            client.write("sys/policies/acl/default", {"policy": text})
+    # The server takes a rule without a slash at its end for both.
+    said = {fault.rstrip("/") for fault in result["reason"].split("; ")}
+    assert said == {f"{name} may update {path.rstrip('/')}" for name in ("alpha", "beta")}
+
+
 # H3.b
 
 

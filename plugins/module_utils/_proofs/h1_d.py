@@ -27,6 +27,20 @@ _POWERS = (
     *("sys/generate-root-token/attempt", "sys/storage/raft/snapshot"),
 )
 
+# What a right to one thing that is there makes of it, by what it is. Whoever gets a SecretID of a
+# neighbour, or sets its policies, is that neighbour.
+_OF_APPROLES = (
+    "secret-id",
+    "secret-id/",
+    "custom-secret-id",
+    "role-id",
+    "policies",
+    "bind-secret-id",
+)
+_OF_SECRETS = ("data", "metadata", "delete", "undelete", "destroy")
+_OF_LOGINS = ("static-roles", "static-creds", "rotate-role")
+_OF_DATABASES = ("config", "rotate-root", "reset")
+
 
 @proof("H1.d")
 def own_paths_only(site: Site) -> Record:
@@ -37,6 +51,7 @@ def own_paths_only(site: Site) -> Record:
         raise NotRunError("no service has a secret path")
     record = Record()
     seen: dict[str, Any] = {}
+    powers = [*_POWERS, *_powers_there(site)]
     for name, admission in site.admissions().items():
         if not record.expect(admission.token, f"{name} got no token through its AppRole"):
             continue
@@ -53,22 +68,49 @@ def own_paths_only(site: Site) -> Record:
                     answer.status == HTTPStatus.FORBIDDEN,
                     f"{name} is not refused {path}: {answer.text}",
                 )
-        _may(site, record, admission, list(answers))
+        _may(site, record, admission, list(answers), powers)
         seen[name] = answers
     # After the AppRoles' turn: what is left alive of SecretIDs has been listed by then.
     seen["host"] = _host(site, record, [*everything, *_beyond(site)])
-    record.note(answers=seen)
+    record.note(answers=seen, asked_about=len({*everything, *_beyond(site), *powers}))
     return record
 
 
-def _may(site: Site, record: Record, admission: Admission, tried: list[str]) -> None:
+def _may(
+    site: Site, record: Record, admission: Admission, tried: list[str], powers: list[str]
+) -> None:
     """By the server's own word: besides what was tried, which is reading, nothing."""
-    asked = {"paths": [*tried, *_POWERS]}
+    who, asked = admission.service, {"paths": [*tried, *powers]}
     answer = site.vault().request("PUT", "sys/capabilities-self", asked, token=admission.token)
-    for path in asked["paths"]:
-        found = {*(answer.data.get(path) or [f"(nobody knows: {answer.text})"])} - {"deny"}
-        more = sorted(found - {"read"} if path in tried else found)
-        record.expect(not more, f"{admission.service} may {', '.join(more)} {path}")
+    if not record.expect(answer.ok, f"nobody knows what {who} may do: {answer.text}"):
+        return
+    read = {*tried}
+    for path in dict.fromkeys(asked["paths"]):
+        found = {*(answer.data.get(path) or ["(nobody knows what)"])} - {"deny"}
+        more = sorted(found - {"read"} if path in read else found)
+        record.expect(not more, f"{who} may {', '.join(more)} {path}")
+
+
+def _powers_there(site: Site) -> list[str]:
+    """The same under the names of what there is, for a right may be to a single one."""
+
+    def below(listed: str) -> list[str]:
+        # Of a folder the operator sees the name alone, which stands for whatever is in it.
+        names = site.vault().listing(listed, site.operator_token())
+        return [f"{name}attest" if name.endswith("/") else name for name in names]
+
+    kv = site.estate["kv_mount"]
+    secrets = {*below(f"{kv}/metadata"), *site.estate["kv_paths"]}
+    roles = below("auth/approle/role")
+    logins, databases = below("database/static-roles"), below("database/config")
+    return [
+        *(f"auth/approle/role/{name}/{what}" for name in roles for what in _OF_APPROLES),
+        *(f"sys/policies/acl/{name}" for name in below("sys/policies/acl")),
+        *(f"auth/cert/certs/{name}" for name in below("auth/cert/certs")),
+        *(f"{kv}/{what}/{path}" for path in sorted(secrets) for what in _OF_SECRETS),
+        *(f"database/{what}/{name}" for name in logins for what in _OF_LOGINS),
+        *(f"database/{what}/{name}" for name in databases for what in _OF_DATABASES),
+    ]
 
 
 def _host(site: Site, record: Record, paths: list[str]) -> dict[str, int]:

@@ -210,6 +210,11 @@ class FakeVault:
             }
             for name in self.certificates
         }
+        self.lists: dict[str, list[str]] = {
+            "tamshai/metadata": ["mcp-gateway", "mcp-hr", "nobodys", "folder/"],
+            "database/static-roles": ["tamshai-app", "tamshai-app-b"],
+            "database/config": ["tamshai"],
+        }
         self._used: dict[str, int] = {}
 
     def active(self) -> bool:
@@ -233,6 +238,8 @@ class FakeVault:
             return list(self.tokens)
         if path == "auth/cert/certs":
             return self.certificates
+        if path in self.lists:
+            return self.lists[path]
         return self.alive[path.split("/")[3]]
 
     def request(

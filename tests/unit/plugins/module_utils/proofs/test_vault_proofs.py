@@ -355,11 +355,47 @@ def test_a_service_that_may_write(stage: Any, path: str, rights: list[str]) -> N
     assert f"mcp-hr may update {path}" in reason
 
 
-def test_rights_that_nobody_knows_pass_nothing(stage: Any) -> None:
-    stage.vault.knows_rights = False
+@pytest.mark.parametrize(
+    "path",
+    [
+        "auth/approle/role/mcp-gateway/secret-id",
+        "auth/approle/role/mcp-gateway/custom-secret-id",
+        "auth/approle/role/mcp-gateway/policies",
+        "auth/approle/role/collector/secret-id",
+        "sys/policies/acl/mcp-gateway",
+        "sys/policies/acl/default",
+        "auth/cert/certs/host",
+        "auth/cert/certs/monitoring",
+        "tamshai/data/nobodys",
+        "tamshai/data/folder/attest",
+        "tamshai/metadata/mcp-gateway",
+        "tamshai/destroy/mcp-hr",
+        "tamshai/undelete/nobodys",
+        "database/static-roles/tamshai-app",
+        "database/rotate-role/tamshai-app",
+        "database/rotate-root/tamshai",
+        "database/config/tamshai",
+    ],
+)
+def test_a_service_that_may_do_something_to_what_is_there(stage: Any, path: str) -> None:
+    """A right to one thing shows under its own name and under no other."""
+    stage.vault.roles["collector"] = {}
+    stage.vault.certificates.append("monitoring")
+    stage.vault.rights[path] = ["update"]
     status, reason = told(stage.prove("H1.d"))
     assert status == "fail"
-    assert "(nobody knows: 403 permission denied)" in reason
+    assert reason.split("; ") == [f"{name} may update {path}" for name in ("mcp-gateway", "mcp-hr")]
+
+
+def test_rights_that_nobody_knows_pass_nothing(stage: Any) -> None:
+    stage.vault.knows_rights = False
+    assert told(stage.prove("H1.d")) == (
+        "fail",
+        (
+            "nobody knows what mcp-gateway may do: 403 permission denied; "
+            "nobody knows what mcp-hr may do: 403 permission denied"
+        ),
+    )
 
 
 # F2.a
