@@ -118,8 +118,11 @@ options:
     default: []
   others:
     description:
-      - Names of C(policies) and of C(approles) that are declared besides the estate's own, and
-        paths of C(ways_in) below V(auth/).
+      - C(policies) and C(approles) that are declared besides the estate's own, as
+        O(tamshai.phoenix.vault_config#module:policies) and
+        O(tamshai.phoenix.vault_config#module:approles) take them. They have to be there, with what
+        is stated about them. Of one that is here by its name alone nothing is compared.
+      - Paths of C(ways_in) below V(auth/).
       - Any other that exists is a fault.
       - Names of AppRoles of services that are C(gone), whose reads of what is no service's any more
         may still be in the audit log.

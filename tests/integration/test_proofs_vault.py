@@ -122,6 +122,35 @@ def test_a_service_that_has_become_the_host(
     assert prove(site, "H1.a")["status"] == "pass"
 
 
+def test_an_approle_of_another_project(site: Site, server: OpenBao) -> None:
+    """As people write it, and as the server gives it back."""
+    row = {
+        "name": "Collector",
+        "role_id": "collector-1",
+        "token_policies": ["host", "alpha"],
+        "token_ttl": "10m",
+        "token_max_ttl": "1h",
+        "bind_secret_id": "yes",
+        "secret_id_ttl": "90s",
+        "token_bound_cidrs": ["127.0.0.1/32"],
+        "secret_id_bound_cidrs": ["127.0.0.1/32"],
+        "token_type": "default",
+    }
+    site.inputs = dataclasses.replace(site.inputs, others={"approles": [row]})
+    assert prove(site, "H1.a")["reason"] == "AppRole collector does not exist"
+    path = "auth/approle/role/Collector"
+    with server.client() as client:
+        client.write(path, {**row, "bind_secret_id": True})
+        try:
+            made = prove(site, "H1.a")
+            client.write(path, {"token_max_ttl": "3h"})
+            result = prove(site, "H1.a")
+        finally:
+            client.delete(path)
+    assert (made["status"], made["reason"]) == ("pass", "")
+    assert result["reason"] == "AppRole collector: token_max_ttl is 10800, declared is 3600"
+
+
 # H1.d
 
 

@@ -11,7 +11,10 @@ roles say who that is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
     Record,
@@ -22,7 +25,12 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.fields impo
     normalise,
     observed,
 )
-from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import CertRoles
+from ansible_collections.tamshai.phoenix.plugins.module_utils._vault.kinds import (
+    AppRoles,
+    CertRoles,
+    Kind,
+    Policies,
+)
 
 __all__ = ["policies_and_approles"]
 
@@ -74,11 +82,13 @@ def _policies(site: Site, record: Record) -> dict[str, str]:
     vault, token = site.vault(), site.operator_token()
     present = set(vault.listing("sys/policies/acl", token))
     declared = {policy["name"]: policy["text"] for policy in site.estate["policies"]}
-    for name in sorted(declared.keys() - present):
+    besides = _besides(site, "policies", Policies())
+    texts = declared | {name: str(row["text"]) for name, row in besides.items() if row}
+    for name in sorted(texts.keys() - present):
         record.expect(False, f"policy {name} does not exist")
-    for name in sorted(declared.keys() & present):
+    for name in sorted(texts.keys() & present):
         text = vault.read(f"sys/policies/acl/{name}", token).get("policy", "")
-        record.expect(text == declared[name], f"policy {name} is not the declared text")
+        record.expect(text == texts[name], f"policy {name} is not the declared text")
     for name, wanted in sorted(site.inputs.staff.items()):
         if not record.expect(name in present, f"policy {name} does not exist"):
             continue
@@ -86,13 +96,23 @@ def _policies(site: Site, record: Record) -> dict[str, str]:
         record.expect(
             text == wanted, f"policy {name} is not the text of this release{_RENEWED.get(name, '')}"
         )
-    known = {*_BUILT_IN, *_STAFF, *site.inputs.others.get("policies", [])}
+    known = {*_BUILT_IN, *_STAFF, *besides}
     for name in sorted(present - declared.keys() - known):
         record.expect(False, f"policy {name} exists and nobody declared it{_gone('policy', name)}")
     return {
         name: "declared" if name in declared else _KIND.get(name, "declared besides the estate")
         for name in sorted(present & {*declared, *known})
     }
+
+
+def _besides(site: Site, what: str, kind: Kind) -> dict[str, dict[str, Any]]:
+    """What is declared besides the estate's, by the server's keys; empty where a name is all."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in site.inputs.others.get(what, []):
+        row = {"name": entry} if isinstance(entry, str) else entry
+        key = kind.key(row)
+        found[key] = found.get(key, {}) if isinstance(entry, str) else row
+    return found
 
 
 def _ways_in(site: Site, record: Record) -> list[str]:
@@ -138,7 +158,9 @@ def _approles(site: Site, record: Record) -> dict[str, Any]:
     declared = {role["name"]: role for role in site.estate["approles"]}
     for name in sorted(declared.keys() - present):
         record.expect(False, f"AppRole {name} does not exist")
-    for name in sorted(present - declared.keys() - {*site.inputs.others.get("approles", [])}):
+    besides = _besides(site, "approles", AppRoles())
+    known = {key.removeprefix("approle/") for key in besides}
+    for name in sorted(present - declared.keys() - known):
         record.expect(
             False, f"AppRole {name} exists and nobody declared it{_gone('approle', name)}"
         )
@@ -151,4 +173,30 @@ def _approles(site: Site, record: Record) -> dict[str, Any]:
         granted["role_id"] = vault.read(f"{path}/role-id", token).get("role_id")
         _compare(record, f"AppRole {name}", granted, wanted)
         seen[name] = granted
+    for key, row in besides.items():
+        name = key.removeprefix("approle/")
+        if row:
+            seen[name] = _approle_besides(site, record, name, AppRoles().path(key), row)
     return seen
+
+
+def _approle_besides(
+    site: Site, record: Record, name: str, path: str, row: Mapping[str, Any]
+) -> dict[str, Any]:
+    """As module vault_config compares it, which wrote it: what is stated, and no more."""
+    vault, token, fields = site.vault(), site.operator_token(), AppRoles.fields
+    there = vault.request("GET", path, token=token).status != HTTPStatus.NOT_FOUND
+    if not record.expect(there, f"AppRole {name} does not exist"):
+        return {}
+    # Words for yes and no, which are an option's own to read.
+    words = {
+        key: boolean(value)
+        for key, value in row.items()
+        if value is not None and key in fields and fields[key].form == "bool"
+    }
+    wanted = normalise(fields, {**row, **words})
+    found = observed(fields, vault.read(path, token))
+    if "role_id" in wanted:
+        found["role_id"] = vault.read(f"{path}/role-id", token).get("role_id")
+    _compare(record, f"AppRole {name}", found, wanted)
+    return {key: found.get(key) for key in wanted}

@@ -57,8 +57,9 @@ class Inputs:
     :arg root: Certificate of the root of that CA, PEM.
     :arg renewed_since: When new certificates were last asked for, RFC 3339; empty for never.
     :arg allow: What database logins may do, as module pg_privileges takes it.
-    :arg others: Names of ``policies`` and ``approles``, and paths of ``ways_in``, that are declared
-        besides the estate's; names of AppRoles of services that are ``gone``.
+    :arg others: ``policies`` and ``approles`` as module vault_config takes them, or their names
+        alone, and paths of ``ways_in``, that are declared besides the estate's; names of AppRoles
+        of services that are ``gone``.
     :arg staff: Texts of the policies of those who are no services, by name.
     :arg staff_roles: Their roles for certificates, as the roles of the collection state them.
     :arg operator: Certificate and key of the operator, PEM.
@@ -79,7 +80,7 @@ class Inputs:
     root: str = ""
     renewed_since: str = ""
     allow: list[dict[str, Json]] = field(default_factory=list)
-    others: dict[str, list[str]] = field(default_factory=dict)
+    others: dict[str, list[Json]] = field(default_factory=dict)
     staff: dict[str, str] = field(default_factory=dict)
     staff_roles: list[dict[str, Json]] = field(default_factory=list)
     operator: tuple[str, str] | None = None

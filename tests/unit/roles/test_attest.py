@@ -164,3 +164,21 @@ def test_roles_for_certificates_are_compared_as_they_are_written(given: dict[str
     assert rendered(variables["__attest_staff_roles"], values) == rendered(
         written, {**defaults, **values, **folders}
     )
+
+
+def test_what_is_declared_besides_is_compared_and_what_was_moved_is_known() -> None:
+    moved = {
+        "policy p": {"name": "p", "mark": "m"},
+        "approle approle/r": {"name": "r", "mount": "approle", "fields": {}},
+        "secret s/x": {"mount": "s", "path": "x"},
+    }
+    policy, role = {"name": "auditors", "text": "# may look"}, {"name": "c", "token_ttl": "5m"}
+    given = {
+        "__attest_migrated": moved,
+        "vault_settings_policies": [policy],
+        "vault_settings_approles": [role],
+    }
+    others = load("vars/main.yml")["__attest_others"]
+    assert rendered(others["policies"], given) == [policy, "p"]
+    assert rendered(others["approles"], given) == [role, "r"]
+    assert rendered(others["policies"], {"__attest_migrated": {}}) == []

@@ -328,7 +328,9 @@ class FakeVault:
             return Answer(200, {"data": {"policy": self.policies[parts[3]]}})
         if path.startswith("auth/cert/certs/"):
             return Answer(200, {"data": self.cert_roles[parts[3]]})
-        role = self.roles[parts[3]]
+        role = self.roles.get(parts[3])
+        if role is None:
+            return Answer(404)
         if parts[-1] == "role-id":
             return Answer(200, {"data": {"role_id": role["role_id"]}})
         return Answer(200, {"data": {k: v for k, v in role.items() if k != "role_id"}})

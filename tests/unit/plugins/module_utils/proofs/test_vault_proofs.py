@@ -114,6 +114,75 @@ def test_what_is_declared_besides_the_estate_is_no_stranger(restaged: Callable[.
     assert result["evidence"]["policies"]["auditors"] == "declared besides the estate"
 
 
+@pytest.fixture
+def besides(restaged: Callable[..., Any]) -> Any:
+    """A policy and an AppRole of another project, as people write them, and as servers answer."""
+    row = {
+        "name": "Collector",
+        "role_id": "collector-1",
+        "token_policies": "auditors,default",
+        "token_ttl": "10m",
+        "bind_secret_id": "yes",
+        "token_bound_cidrs": ["127.0.0.1/32"],
+        "secret_id_num_uses": "1",
+    }
+    others = {"policies": [{"name": "Auditors", "text": "# may look"}, "old"], "approles": [row]}
+    stage = restaged(others=others)
+    stage.vault.policies["auditors"] = "# may look"
+    stage.vault.roles["collector"] = {
+        "role_id": "collector-1",
+        "token_policies": ["default", "auditors"],
+        "token_ttl": 600,
+        "token_max_ttl": 0,
+        "bind_secret_id": True,
+        "token_bound_cidrs": ["127.0.0.1"],
+        "secret_id_num_uses": 1,
+    }
+    return stage
+
+
+def test_what_is_declared_besides_the_estate_is_as_declared(besides: Any) -> None:
+    result = besides.prove("H1.a")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["policies"]["auditors"] == "declared besides the estate"
+    assert result["evidence"]["approles"]["collector"]["token_ttl"] == 600
+    # Only what was stated about it counts.
+    besides.vault.roles["collector"]["token_max_ttl"] = 3600
+    assert told(besides.prove("H1.a")) == ("pass", "")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("role_id", "another"),
+        ("token_policies", ["operator"]),
+        ("token_ttl", 7200),
+        ("bind_secret_id", False),
+        ("token_bound_cidrs", []),
+        ("secret_id_num_uses", 0),
+    ],
+)
+def test_an_approle_besides_the_estate_that_differs(besides: Any, key: str, value: Any) -> None:
+    besides.vault.roles["collector"][key] = value
+    status, reason = told(besides.prove("H1.a"))
+    assert status == "fail"
+    assert reason.startswith(f"AppRole collector: {key} is {value!r}, declared is ")
+
+
+def test_a_policy_besides_the_estate_that_differs(besides: Any) -> None:
+    besides.vault.policies["auditors"] = "# may write"
+    assert told(besides.prove("H1.a")) == ("fail", "policy auditors is not the declared text")
+
+
+def test_what_is_declared_besides_the_estate_and_gone(besides: Any) -> None:
+    del besides.vault.policies["auditors"]
+    del besides.vault.roles["collector"]
+    assert told(besides.prove("H1.a")) == (
+        "fail",
+        "policy auditors does not exist; AppRole collector does not exist",
+    )
+
+
 def test_ways_in_that_nobody_declared(restaged: Callable[..., Any]) -> None:
     stage = restaged(others={"ways_in": ["oidc/", "cert/certs/monitoring"]})
     stage.vault.methods |= {"oidc/": {}, "old/": {"type": "userpass"}}
