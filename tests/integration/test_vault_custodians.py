@@ -145,14 +145,39 @@ def people() -> Iterator[list[Custodian]]:
         custodian.leave()
 
 
-def test_handed_over_by_a_run_that_was_killed_at_its_end(
-    estate: Estate, people: list[Custodian]
-) -> None:
+def test_a_bootstrap_that_was_killed_before_its_last_note(estate: Estate) -> None:
+    """Its root token is gone, and another one that happens to be there is not taken for it."""
     server = estate.server
     estate.custody("begun")
     held = {"shares": server.shares, "threshold": 2, "root_token": "none"}
     estate.custody("held", **held)
-    estate.custody("finished")
+    (estate.state / "vault" / "root-token.json").unlink()
+    book = estate.folder / "open.yml"
+    custody = {"tamshai.phoenix.vault_custody": {"path": "{{ vault_custody_dir }}"}}
+    role = {"name": "tamshai.phoenix.vault", "public": True}
+    play: dict[str, Any] = {"hosts": "phoenix", "gather_facts": False}
+    play["module_defaults"] = {"group/tamshai.phoenix.vault": "{{ __vault_defaults }}"}
+    play["tasks"] = [
+        {"include_role": {**role, "tasks_from": "login"}},
+        {**custody, "register": "__vault_custody"},
+        {"include_role": {**role, "tasks_from": "open"}},
+    ]
+    book.write_text(yaml.safe_dump([play]))
+    others = {"VAULT_TOKEN": server.root_token}
+    for arguments, state in ((["--check"], "held"), ([], "finished")):
+        code, said = estate.play(str(book), *arguments, **others)
+        assert code == 0, said
+        assert "changed=1 " in said
+        assert estate.custody("read")["state"] == state
+    with server.client() as client:
+        assert client.read("auth/token/lookup-self")["policies"] == ["root"]
+
+
+def test_handed_over_by_a_run_that_was_killed_at_its_end(
+    estate: Estate, people: list[Custodian]
+) -> None:
+    server = estate.server
+    assert estate.custody("read")["state"] == "finished"
     named = [{"name": person.name, "pgp_key": person.public} for person in people]
     estate.variables["vault_custodians"] = named
     # A run that was killed before it had written what its custodians are to be given.

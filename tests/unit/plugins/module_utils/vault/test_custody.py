@@ -96,6 +96,22 @@ class TestStages:
         assert Custody(tmp_path).read_root_token(PASS) == ""
         assert Custody(tmp_path).read_shares(PASS) == SHARES
 
+    def test_killed_before_it_was_noted_that_the_root_token_is_gone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = held(tmp_path)
+
+        def dies(*_arguments: Any, **_options: Any) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as killed:
+            killed.setattr(custody, "write_atomic", dies)
+            with pytest.raises(KeyboardInterrupt):
+                kept.finish()
+        after = Custody(tmp_path)
+        assert (after.manifest.state, after.read_root_token(PASS)) == ("held", "")
+        assert after.finish().state == "finished"
+
     def test_shares_are_never_overwritten(self, tmp_path: Path) -> None:
         kept = held(tmp_path)
         with pytest.raises(CustodyError, match="not overwritten"):
