@@ -70,17 +70,13 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
     custody = Custody(options["path"])
     before = custody.manifest
     wanted = options["state"]
-    changed = wanted not in ("read", before.state)
-    if wanted == "resealed":
-        changed = before.seal != options["seal"]
-    elif wanted == "released":
-        # Once more with other people, or after a run that was killed before the files were gone.
-        numbers = (options["share_count"], options["threshold"])
-        changed |= numbers != (before.shares, before.threshold) or bool(custody.share_paths())
+    changed = changes(custody, options)
     replaced = changed and wanted == "begun" and before.state != "absent"
     archived = str(custody.archive()) if replaced else ""
     if changed and not check_mode:
-        if wanted == "begun":
+        if wanted == "read":
+            custody.forget()
+        elif wanted == "begun":
             custody.begin()
         elif wanted == "held":
             custody.hold(
@@ -120,6 +116,21 @@ def work(options: dict[str, Any], *, check_mode: bool) -> dict[str, Any]:
         ]
         found["root_token"] = custody.read_root_token(passphrase)
     return found
+
+
+def changes(custody: Custody, options: dict[str, Any]) -> bool:
+    """Whether the directory is not as the state wants it."""
+    wanted, known = options["state"], custody.manifest
+    if wanted == "read":
+        return custody.forgettable()
+    if wanted == "resealed":
+        return bool(known.seal != options["seal"])
+    changed = bool(wanted != known.state)
+    if wanted == "released":
+        # Once more with other people, or after a run that was killed before the files were gone.
+        numbers = (options["share_count"], options["threshold"])
+        changed |= numbers != (known.shares, known.threshold) or bool(custody.share_paths())
+    return changed
 
 
 def held_shares(custody: Custody, passphrase: str, threshold: int) -> list[str]:

@@ -34,7 +34,8 @@ options:
   state:
     description:
       - How far the bootstrap of the server is to be recorded.
-      - V(read) records nothing and returns what is held.
+      - V(read) records nothing and returns what is held. Shares that were released are not, and are
+        deleted where a run was killed before it had done that.
       - V(begun) makes an identifier for a server that is about to be initialised. Shares of an
         earlier server are moved into the directory C(archive), never deleted.
       - V(held) writes O(shares) and O(root_token); it never overwrites shares that are there.

@@ -205,8 +205,16 @@ def test_handed_over_by_a_run_that_was_killed_at_its_end(
     found = estate.custody("read")
     assert (found["state"], found["shares_held"]) == ("finished", 3)
 
+    former = {p: p.read_bytes() for p in (estate.state / "vault").glob("share-*.json")}
     code, said = estate.play("vault_custodian", VAULT_UNSEAL_KEY_1=shares[1])
     assert code == 0, said
+    # As if this one had been killed, too, before it had deleted the last of them.
+    path, content = former.popitem()
+    path.write_bytes(content)
+    code, said = estate.play("vault_custodian", VAULT_UNSEAL_KEY_1=shares[1])
+    assert code == 0, said
+    assert "The new shares are in force since a run that was killed" in said
+    assert not path.exists()
     found = estate.custody("read")
     assert (found["state"], found["shares_held"], found["threshold"]) == ("released", 0, 2)
     server.shares = shares

@@ -282,9 +282,17 @@ class Custody:
             raise CustodyError(f"{self.directory}: the bootstrap has not ended")
         old = self.manifest
         self._write(Manifest("released", old.id, old.seal, shares, threshold))
-        for path in self.share_paths():
-            path.unlink()
+        self.forget()
         return self.manifest
+
+    def forgettable(self) -> bool:
+        """Whether released shares are here, since a run was killed before it had deleted them."""
+        return self.manifest.state == "released" and bool(self.share_paths())
+
+    def forget(self) -> None:
+        """Delete shares that were released."""
+        for path in self.share_paths() if self.forgettable() else ():
+            path.unlink(missing_ok=True)  # another run may be at it, too
 
     def reseal(self, seal: str) -> Manifest:
         """Note that the same shares belong to another kind of seal now."""

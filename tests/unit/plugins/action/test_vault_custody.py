@@ -135,3 +135,19 @@ def test_released_once_more(tmp_path: Path) -> None:
     # A custodian has left, and fewer are needed.
     fewer = act(place, "released", share_count=3, threshold=2)
     assert (fewer["changed"], fewer["threshold"]) == (True, 2)
+
+
+def test_a_release_that_was_killed_is_finished_by_a_look(tmp_path: Path) -> None:
+    place = tmp_path / "v"
+    act(place, "begun")
+    act(place, "held", root_token="r", seal="shamir", **SECRETS)
+    act(place, "finished")
+    assert act(place, "read")["changed"] is False
+    share = (place / "share-2.json").read_bytes()
+    act(place, "released", share_count=5, threshold=3)
+    (place / "share-2.json").write_bytes(share)
+    # A dry run says so and deletes nothing; the run after the next has nothing to do.
+    for check, changed, left in ((True, True, 1), (False, True, 0), (False, False, 0)):
+        found = act(place, "read", check=check, passphrase="pass", secrets=True)
+        assert (found["changed"], found["shares_held"]) == (changed, left)
+        assert (found["state"], found["shares"], found["threshold"]) == ("released", [], 3)

@@ -190,6 +190,40 @@ class TestCustodians:
         assert (again.manifest.state, again.manifest.threshold) == ("released", 2)
         assert again.share_paths() == []
 
+    @pytest.mark.parametrize("gone", [0, 3])
+    def test_a_release_that_was_killed_is_finished(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: int
+    ) -> None:
+        kept = held(tmp_path)
+        kept.finish()
+        real, count = Path.unlink, [0]
+
+        def dies(path: Path, missing_ok: bool = False) -> None:
+            if count[0] == gone:
+                raise KeyboardInterrupt
+            count[0] += 1
+            real(path, missing_ok)
+
+        with monkeypatch.context() as killed:
+            killed.setattr(Path, "unlink", dies)
+            with pytest.raises(KeyboardInterrupt):
+                kept.release(shares=2, threshold=2)
+        assert len(Custody(tmp_path).share_paths()) == 5 - gone
+
+        after = Custody(tmp_path)
+        assert after.forgettable()
+        after.forget()
+        assert (after.forgettable(), after.share_paths()) == (False, [])
+
+    @pytest.mark.parametrize("state", ["held", "finished"])
+    def test_shares_that_were_not_released_stay(self, tmp_path: Path, state: str) -> None:
+        kept = held(tmp_path)
+        if state == "finished":
+            kept.finish()
+        assert not kept.forgettable()
+        kept.forget()
+        assert kept.read_shares(PASS) == SHARES
+
     def test_not_before_the_bootstrap_has_ended(self, tmp_path: Path) -> None:
         with pytest.raises(CustodyError, match="has not ended"):
             held(tmp_path).release(shares=2, threshold=2)
