@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -138,6 +139,28 @@ def test_a_server_that_does_not_open_a_log_is_an_error_and_loses_nothing(audit: 
     assert done.returncode == 1
     assert "after a rotation that was cut off" in done.stderr
     assert audit.names() == ["audit-1.json"]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_a_slow_server_writes_after_the_last_look_stays(audit: Audit, status: int) -> None:
+    """It opens its new log between that look and the way back.
+
+    Debian 12 and 13 call it a success of mv to leave a file alone, and the versions between do not.
+    """
+    mv = audit.bin / "mv"
+    leaves = f'[ "$1" = --no-clobber ] && [ -e "$3" ] && exit {status}'
+    mv.write_text(f'#!/bin/sh\n{leaves}\nexec {shutil.which("mv")} "$@"\n')
+    mv.chmod(0o755)
+    audit.log.write_text("an entry of the log\n")
+    audit.start("deaf")
+    looks = audit.bin / "timeout"
+    looks.write_text(f"#!/bin/sh\necho 'a new entry' >{audit.log}\nexit 124\n")
+    looks.chmod(0o755)
+    done = audit.rotate()
+    assert done.returncode == 0, done.stderr
+    aside, log = audit.names()
+    assert (log, audit.log.read_text()) == ("audit.json", "a new entry\n")
+    assert gzip.decompress((audit.directory / aside).read_bytes()) == b"an entry of the log\n"
 
 
 @pytest.mark.parametrize("running", [True, False])
