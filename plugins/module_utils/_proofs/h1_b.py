@@ -64,6 +64,7 @@ def secrets_where_they_belong(site: Site) -> Record:
         file_systems=found.filesystems,
         swap_not_read=found.swaps,
         programs_not_read=found.programs,
+        packed_not_read=found.packed,
         containers=len(site.containers()),
         processes=processes,
         journal="all fields since the estate was made",

@@ -8,24 +8,31 @@ Every search carries a *control*, a random text without meaning that is put wher
 found. A search that misses its control has not looked, and says so instead of 'nothing found'.
 
 The files are read by grep, which takes the needles from a file in memory: it is several times as
-fast as Python, and other proofs go on meanwhile.
+fast as Python, and other proofs go on meanwhile. What is packed is unpacked for it, once: not what
+is packed within, nor encrypted.
 """
 
 from __future__ import annotations
 
 import base64
+import bz2
 import contextlib
 import json
+import lzma
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import urllib.parse
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.tls import in_memory
@@ -50,11 +57,23 @@ __all__ = [
 # Units may log to a journal of their own, and other machines' journals may lie here.
 EVERY_JOURNAL = ("journalctl", "--namespace=*", "--merge", "-o", "export", "--no-pager")
 
-_PACKED = ".gz"  # what rotating a log leaves
-# What is not packed in spite of its name is read as it is.
-_UNPACK = ("gzip", "-dcqf", "--")
+# What a packed file begins with, whatever its name is.
+_ZIP = b"PK\x03\x04"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_UNPACKERS: dict[bytes, Callable[[], Any]] = {
+    b"\x1f\x8b": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+    b"\xfd7zXZ\0": lzma.LZMADecompressor,
+    b"BZh": bz2.BZ2Decompressor,
+}
+_HEADS = (*_UNPACKERS, _ZIP, _ZSTD)
+_DAMAGED = (
+    *(EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    *(NotImplementedError, RuntimeError),  # of a file in a ZIP: packed otherwise, or encrypted
+)
+_PACKED_PIECE = 16 * 1024  # may be a thousand times as much, unpacked
 _MINIMUM = 8  # shorter values stand in files by chance
 _PIECE = 8 * 1024 * 1024
+_GREP = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 
 # What is not on a disk: made by the kernel, or a view of something that is scanned where it is.
 _NOT_STORED = frozenset(
@@ -255,12 +274,14 @@ def files(
     since: float,
     skip: Callable[[str], bool] = lambda path: False,
     parallel: int = 2,
+    unread: list[str] | None = None,
 ) -> tuple[list[Find], int]:
     """Search all files below mount points whose content or metadata changed since some time.
 
     :arg roots: Mount points; nothing below another mount point is searched with them.
     :arg since: Seconds since the epoch, compared with the change time, which nobody can set back.
     :arg skip: Paths not to read.
+    :arg unread: Takes the paths of files that are packed by what this host cannot unpack.
     :return: What was found outside the needles' homes, and how many files were read.
     """
     paths: list[str] = []
@@ -274,35 +295,91 @@ def files(
         for path in paths
         for label in labels_in(os.fsencode(path), needles)
     ]
-    for path in _grep_files(paths, needles, parallel):
+    packed = {path: head for path in paths if (head := _head(path))}
+    if unread is not None and shutil.which("zstd") is None:
+        unread += [path for path, head in packed.items() if head == _ZSTD]
+    for path in _grep_files(paths, packed, needles, parallel):
         found += [Find(needle.label, path) for needle in _needles_of(path, needles)]
     return found, len(paths)
 
 
 def _needles_of(path: str, needles: Iterable[Needle]) -> list[Needle]:
     """The needles that a file has and must not have."""
-    if path.endswith(_PACKED):
-        done = subprocess.run([*_UNPACK, path], capture_output=True, check=False)
-        labels = labels_in(done.stdout, needles)
-    else:
-        try:
-            with Path(path).open("rb") as stream:
-                labels = _labels_of(stream, needles)
-        except OSError:  # gone by now
-            return []
+    labels = _labels_of(_pieces(path), needles)
+    if head := _head(path):
+        labels |= _labels_of(_unpacked(path, head), needles)
     return [n for n in needles if n.label in labels and not path.startswith(n.homes or ("\0",))]
 
 
-def _labels_of(stream: BinaryIO, needles: Iterable[Needle]) -> set[str]:
-    """Which needles are in a file of any size.
+def _pieces(path: str) -> Iterator[bytes]:
+    """A file of any size, nothing where it is gone by now.
 
     Not mapped into memory: a file that is cut short meanwhile would end the process by SIGBUS.
     """
+    with contextlib.suppress(OSError), Path(path).open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            yield piece
+
+
+def _head(path: str) -> bytes:
+    """What a packed file begins with, empty for another one."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:  # gone by now
+        return b""
+    try:
+        begin = os.read(handle, max(map(len, _HEADS)))
+    except OSError:
+        return b""
+    finally:
+        os.close(handle)
+    return next((head for head in _HEADS if begin.startswith(head)), b"")
+
+
+def _unpacked(path: str, head: bytes) -> Iterator[bytes]:
+    """What a packed file holds, as far as it can be unpacked."""
+    unpack = {_ZIP: _unzipped, _ZSTD: _zstd}.get(head)
+    with contextlib.suppress(*_DAMAGED):
+        yield from unpack(path) if unpack else _streamed(path, _UNPACKERS[head])
+
+
+def _streamed(path: str, unpacker: Callable[[], Any]) -> Iterator[bytes]:
+    """Piece by piece, so that what was cut off is read up to there."""
+    with Path(path).open("rb") as stream:
+        engine = unpacker()
+        while piece := stream.read(_PACKED_PIECE):
+            while piece:
+                yield engine.decompress(piece)
+                # Several of them, one behind the other, are one file.
+                piece = engine.unused_data if engine.eof else b""
+                engine = unpacker() if engine.eof else engine
+
+
+def _unzipped(path: str) -> Iterator[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with contextlib.suppress(*_DAMAGED), archive.open(entry) as stream:
+                while piece := stream.read(_PIECE):
+                    yield piece
+
+
+def _zstd(path: str) -> Iterator[bytes]:
+    command = ["zstd", "-dcq", "--", path]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as done:
+        output: Any = done.stdout
+        while piece := output.read(_PIECE):
+            yield piece
+
+
+def _labels_of(pieces: Iterable[bytes], needles: Iterable[Needle]) -> set[str]:
+    """Which needles are in a content that comes piece by piece."""
     longest = max(len(pattern) for needle in needles for pattern in needle.patterns)
     labels: set[str] = set()
     end = b""
-    while piece := stream.read(_PIECE):
-        piece = end + piece
+    for more in pieces:
+        piece = end + more
         labels |= labels_in(piece, needles)
         end = piece[1 - longest :]  # one may begin here that goes on in the next piece
     return labels
@@ -321,33 +398,45 @@ def _pattern_file(needles: Iterable[Needle]) -> Iterator[str]:
         yield path
 
 
-def _grep_files(paths: Sequence[str], needles: Sequence[Needle], parallel: int) -> list[str]:
-    if not any(needle.patterns for needle in needles):
-        return []
-    packed = [path for path in paths if path.endswith(_PACKED)]
-    clear = [path for path in paths if not path.endswith(_PACKED)]
-    with _pattern_file(needles) as patterns:
-        look = ("grep", "-laZsF", "-D", "skip", "-f", patterns, "--")
-        found = _each(clear, parallel, 400, look, patterns)
-        script = f'{" ".join(_UNPACK)} "$1" | grep -qaF -f "$0" && printf "%s\\0" "$1"'
-        return found + _each(packed, parallel, 1, ("sh", "-c", script, patterns), patterns)
-
-
-def _each(
-    paths: Sequence[str], parallel: int, at_once: int, command: Sequence[str], patterns: str
+def _grep_files(
+    paths: Sequence[str], packed: dict[str, bytes], needles: Sequence[Needle], parallel: int
 ) -> list[str]:
-    """What a command prints about files, which it is given some of at a time."""
-    if not paths:
+    if not paths or not any(needle.patterns for needle in needles):
         return []
-    done = subprocess.run(
-        ["xargs", "-0", "-P", str(parallel), "-n", str(at_once), "--", *command],
-        input=b"\0".join(os.fsencode(path) for path in paths),
-        capture_output=True,
-        check=False,
-        pass_fds=(int(patterns.rpartition("/")[2]),),
-        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
-    )
-    return _split(done.stdout)
+    with _pattern_file(needles) as patterns, ThreadPoolExecutor(parallel) as pool:
+        look = ("grep", "-laZsF", "-D", "skip", "-f", patterns, "--")
+        done = subprocess.run(
+            ["xargs", "-0", "-P", str(parallel), "-n", "400", "--", *look],
+            input=b"\0".join(os.fsencode(path) for path in paths),
+            capture_output=True,
+            check=False,
+            pass_fds=(_handle(patterns),),
+            env=_GREP,
+        )
+        hits = pool.map(lambda path: _grep_packed(path, packed[path], patterns), packed)
+        unpacked = [path for path, hit in zip(packed, hits, strict=True) if hit]
+    return list(dict.fromkeys(_split(done.stdout) + unpacked))
+
+
+def _grep_packed(path: str, head: bytes, patterns: str) -> bool:
+    """Whether a packed file holds any of the patterns."""
+    with subprocess.Popen(
+        ["grep", "-qaF", "-f", patterns],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(_handle(patterns),),
+        env=_GREP,
+    ) as search:
+        given: Any = search.stdin
+        with contextlib.suppress(BrokenPipeError):  # it ends with the first that it finds
+            for piece in _unpacked(path, head):
+                given.write(piece)
+            given.close()
+    return search.returncode == 0
+
+
+def _handle(patterns: str) -> int:
+    return int(patterns.rpartition("/")[2])
 
 
 def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> list[Find]:
@@ -359,7 +448,7 @@ def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> 
     _log(f"attest: looking for secrets in the journal, {mark.value}")
     subprocess.run(["journalctl", "--sync"], capture_output=True, check=False, timeout=timeout)
     with _pattern_file([*needles, mark]) as patterns:
-        handle = int(patterns.rpartition("/")[2])
+        handle = _handle(patterns)
         with subprocess.Popen(
             [*EVERY_JOURNAL, "--since", f"@{since:.0f}"],
             stdout=subprocess.PIPE,
@@ -372,7 +461,7 @@ def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> 
                 check=False,
                 timeout=timeout,
                 pass_fds=(handle,),
-                env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+                env=_GREP,
             )
     labels = labels_in(done.stdout, [*needles, mark])
     if mark.label not in labels:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
+    bundles,
     sweep,
     tls,
     tokens,
@@ -400,9 +401,18 @@ class Site:
         return found
 
     def private_keys(self) -> Iterator[tuple[str, Path]]:
-        """Every private key in the bundles, by the name of its certificate."""
+        """Every private key in the bundles, by the name of its certificate.
+
+        Those of bundles that are not current, such as the ones before, by where they are.
+        """
+        current: set[Path] = set()
         for certificate in self.estate["certificates"]:
-            yield certificate["name"], Path(certificate["path"]) / "current" / "tls.key"
+            place = Path(certificate["path"]) / "current"
+            current.add(place.resolve())
+            yield certificate["name"], place / "tls.key"
+        for name, bundle in bundles.all_leaves(self.certs):
+            if bundle.resolve() not in current and (bundle / "tls.key").exists():
+                yield name, bundle / "tls.key"
 
     def _sweep(self) -> sweep.Sweep:
         return sweep.search(self)

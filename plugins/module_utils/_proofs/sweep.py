@@ -46,6 +46,7 @@ class Sweep:
     :arg plain_swap: Those of them that may hold what was in memory as it was there, as faults. In a
         container there are none: they are those of its machine.
     :arg programs: Files that were not read, being an image's program to the byte.
+    :arg packed: Files that were read as they are, being packed by what this host cannot unpack.
     """
 
     stored: list[scan.Find] = field(default_factory=list)
@@ -56,6 +57,7 @@ class Sweep:
     swaps: list[str] = field(default_factory=list)
     plain_swap: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
 
     def of(self, wanted: Callable[[str], bool]) -> list[str]:
         """The finds whose label is wanted, as sentences."""
@@ -139,7 +141,11 @@ def search(site: Site) -> Sweep:
         for path, content in zip(witnesses, (line, gzip.compress(line)), strict=True):
             path.write_bytes(content)
         found, sweep.read = scan.files(
-            stored, [*homeless, mark], since=site.born(), skip=unread.__contains__
+            stored,
+            [*homeless, mark],
+            since=site.born(),
+            skip=unread.__contains__,
+            unread=sweep.packed,
         )
     finally:
         for path in witnesses:
@@ -148,7 +154,7 @@ def search(site: Site) -> Sweep:
     if not seen >= {str(path) for path in witnesses}:
         raise PhoenixError("the search of the disks did not find its own control")
     sweep.stored = [f for f in found if f.label != mark.label]
-    sweep.volatile, count = scan.files(volatile, wanted, since=0)
+    sweep.volatile, count = scan.files(volatile, wanted, since=0, unread=sweep.packed)
     sweep.read += count
     found, count = _elsewhere(site, wanted, table)
     sweep.volatile += found

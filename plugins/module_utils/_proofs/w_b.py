@@ -47,6 +47,7 @@ def comes_back(site: Site) -> Record:
             "file_systems": found.filesystems,
             "swap_not_read": found.swaps,
             "programs_not_read": found.programs,
+            "packed_not_read": found.packed,
             "host_key": _host_key(record),
         }
     )

@@ -146,7 +146,7 @@ def test_swap_is_told_and_not_read(delivered: Any, monkeypatch: pytest.MonkeyPat
     unread: list[str] = []
 
     def files(
-        _roots: Any, wanted: Any, *, since: float, skip: Any = lambda _path: False
+        _roots: Any, wanted: Any, *, skip: Any = lambda _path: False, **_more: Any
     ) -> tuple[list[Find], int]:
         unread[:] = unread or [file for area in areas for file in area.files if skip(file)]
         mark = wanted[-1]
@@ -196,6 +196,29 @@ def test_what_is_at_home_is_so_in_memory_only(
     expected = {needle.label for needle in sweep.needles(store.site)} if kind == "ext4" else set()
     assert {find.label for find in found.stored} == expected
     assert all(find.where.startswith(str(tmp_path)) for find in found.stored)
+
+
+def test_the_key_of_the_bundle_before_is_looked_for(store: Any, tmp_path: Path) -> None:
+    """Until it has run out it opens what the one of today does."""
+    place = Path(store.estate["root"]) / "certs" / "mcp-hr"
+    bundle(place, 4711, BORN)
+    half = place / "versions" / "half"
+    half.mkdir()
+    (half / "tls.crt").write_text("a bundle in the making")
+    before = f"mcp-hr/versions/{4711:040x}"
+    names = [name for name, _path in store.site.private_keys()]
+    assert names == [row["name"] for row in store.estate["certificates"]] + [before]
+    wanted = [
+        scan.Needle(f"{sweep.KEY}{name}", sweep.private_line(path.read_text()))
+        for name, path in store.site.private_keys()
+    ]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "old.key").write_text(
+        (Path(store.estate["root"]) / "certs" / before / "tls.key").read_text()
+    )
+    found, _read = scan.files([str(disk)], wanted, since=0)
+    assert found == [Find(f"key of {before}", f"{disk}/old.key")]
 
 
 @pytest.mark.parametrize("proof", ["H1.b", "W.b"])

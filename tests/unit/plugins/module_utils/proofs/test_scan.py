@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
+import io
 import json
+import lzma
 import multiprocessing
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.parse
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -85,6 +90,71 @@ def test_a_rotated_log_is_read_as_well(tmp_path: Path) -> None:
     found, read = scan.files([str(tmp_path)], [Needle("it", HOSTILE)], since=0)
     assert sorted(f.where for f in found) == [f"{tmp_path}/app.log.{n}.gz" for n in (1, 2, 3)]
     assert read == 5
+
+
+def packed_zip(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("nothing", b"to see")
+        archive.writestr("etc/app.conf", data)
+    return packed.getvalue()
+
+
+def packed_tar(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+        entry = tarfile.TarInfo("etc/app.conf")
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("backup.tgz", gzip.compress),
+        ("backup", lambda data: gzip.compress(b"one before") + gzip.compress(data)),
+        ("backup.txz", packed_tar),
+        ("backup.xz", lambda data: lzma.compress(b"one before") + lzma.compress(data)),
+        ("backup.tbz", bz2.compress),
+        ("backup.zip", packed_zip),
+        ("cut.bz2", lambda data: bz2.compress(data + secrets.token_bytes(2**20), 1)[:900_000]),
+        ("cut.xz", lambda data: lzma.compress(data + secrets.token_bytes(200_000))[:150_000]),
+        ("more.gz", lambda data: gzip.compress(data) + b"and what is none of it"),
+        ("plain.zip", lambda data: b"PK\x03\x04 and no ZIP: " + data),
+    ],
+)
+def test_what_is_packed_is_known_by_how_it_begins(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / name).write_bytes(pack(b"token=" + HOSTILE.encode() + b"\n"))
+    (tmp_path / f"harmless-{name}").write_bytes(pack(b"nothing to see"))
+    found, _read = scan.files([str(tmp_path)], [Needle("it", HOSTILE)], since=0)
+    assert found == [Find("it", f"{tmp_path}/{name}")]
+
+
+def test_what_zstd_has_packed_is_read_where_there_is_zstd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And named as not read where there is none."""
+    program = tmp_path / "bin" / "zstd"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\n[ "$1 $2" = "-dcq --" ] && tail -c +5 "$3" | rev\n')
+    program.chmod(0o755)
+    backup = tmp_path / "disk" / "backup.tzst"
+    backup.parent.mkdir()
+    backup.write_bytes(b"\x28\xb5\x2f\xfd" + b"2retnuh2retnuh\n")
+
+    def search() -> tuple[list[Find], list[str]]:
+        unread: list[str] = []
+        needle = Needle("it", "hunter2hunter2")
+        return scan.files([str(backup.parent)], [needle], since=0, unread=unread)[0], unread
+
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+        assert search() == ([Find("it", str(backup))], [])
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert search() == ([], [str(backup)])
 
 
 def test_a_secret_across_two_pieces_of_a_file_is_found(
