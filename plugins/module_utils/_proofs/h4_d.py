@@ -34,6 +34,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework 
     Record,
     proof,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.schedules import longest_gap
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
 
 __all__ = ["credentials", "nothing_is_overdue", "postgres"]
@@ -184,12 +185,21 @@ def _could_become(site: Site, record: Record, limit: float) -> dict[str, str]:
         if not token.root  # F2.b judges that
     }
     for path, role in _static_roles(site):
-        # A schedule, which one of the products has instead, is no period.
-        if not role.get("rotation_schedule"):
-            found[f"the password of {path}"] = float(role.get("rotation_period") or ages.FOREVER)
+        found[f"the password of {path}"] = _between_rotations(role)
     for what, seconds in found.items():
         record.expect(seconds <= limit, f"{what} could get as old as {_long(seconds)}")
     return {what: _long(s) for what, s in list(found.items())[:_SHOWN]}
+
+
+def _between_rotations(role: dict[str, Any]) -> float:
+    """The longest time between two rotations, by a period or, in one of the products, a schedule.
+
+    One may be made at the start of its window, and the next at the end of it.
+    """
+    schedule = role.get("rotation_schedule")
+    if schedule:
+        return longest_gap(str(schedule)) + float(role.get("rotation_window") or 0)
+    return float(role.get("rotation_period") or ages.FOREVER)
 
 
 def _long(seconds: float) -> str:

@@ -25,6 +25,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.ages impor
     moment,
     overdue,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.schedules import longest_gap
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
@@ -252,12 +253,58 @@ def test_a_token_that_could_get_old(timely: Any, about: dict[str, Any], age: str
         ({"rotation_period": 87600 * 3600}, "3650d"),
         ({}, "for ever"),
         ({"rotation_schedule": "0 0 * * 0"}, ""),
+        ({"rotation_schedule": "0 0 * * 0", "rotation_window": 86400}, ""),
+        ({"rotation_schedule": "0 0 * * 0", "rotation_window": 30 * 86400}, "37d"),
+        ({"rotation_schedule": "0 0 1 1 *"}, "366d"),
+        ({"rotation_schedule": "0 0 1 * *"}, "31d"),
+        ({"rotation_schedule": "whenever"}, "for ever"),
     ],
 )
 def test_a_password_that_could_get_old(timely: Any, period: dict[str, Any], age: str) -> None:
     timely.period = period
     reason = f"the password of database/static-roles/tamshai-app could get as old as {age}"
     assert told(timely) == ("fail" if age else "pass", reason if age else "")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "gap"),
+    [
+        ("* * * * *", 60),
+        ("*/15 * * * *", 900),
+        ("0,10 * * * *", 3000),
+        ("0 */7 * * *", 7 * 3600),
+        ("30 9-17 * * *", 16 * 3600),
+        ("0 0 * * 0", 7 * DAY),
+        ("0 0 * * MON-fri", 3 * DAY),
+        ("0 0 ? * sun,wed", 4 * DAY),
+        ("0 0 1,15 * *", 17 * DAY),
+        ("0 0 1/10 * *", 10 * DAY),
+        ("0 0 31 * *", 61 * DAY),
+        ("0 0 1 jan,jul *", 184 * DAY),
+        ("0 0 29 2 *", 1461 * DAY),
+        # Either the first of the month or a Sunday; a date in steps is a date that is given.
+        ("0 0 1 * 0", 7 * DAY),
+        ("0 0 */20 * 0", 7 * DAY),
+        # Both: the star says nothing about the day.
+        ("0 0 1 * */1", 31 * DAY),
+        ("0 0 *,1 * 0", 7 * DAY),
+        ("0 0 * * */6", 6 * DAY),
+        ("0 0 30 2 *", ages.FOREVER),
+        ("", ages.FOREVER),
+        ("@yearly", ages.FOREVER),
+        ("0 0 * *", ages.FOREVER),
+        ("0 0 * * * *", ages.FOREVER),
+        ("60 0 * * *", ages.FOREVER),
+        ("0 0 * * 7", ages.FOREVER),
+        ("0 5-3 * * *", ages.FOREVER),
+        ("*/0 * * * *", ages.FOREVER),
+        ("0 0 L * *", ages.FOREVER),
+        ("0 0 1, * *", ages.FOREVER),
+        ("-1 0 * * *", ages.FOREVER),
+    ],
+)
+def test_how_seldom_a_schedule_comes_round(schedule: str, gap: float) -> None:
+    assert longest_gap(schedule) == gap
 
 
 def test_a_secret_id_that_nobody_fetched(timely: Any) -> None:
