@@ -19,7 +19,8 @@ description:
     moment later. No other is waited for.
   - For each that is not, has Vault issue a SecretID that is wrapped, for one use and for minutes,
     puts the wrapping token where the agent looks for it, starts the agent and waits for its
-    secrets.
+    secrets. If it cannot be issued, the agents are started as they are, and have themselves one by
+    the host's identity once Vault serves.
   - Then proves that the SecretID's accessor is gone and that the wrapping token is refused. The
     SecretID itself is never seen outside of the agent and Vault.
   - Destroys SecretIDs of these roles that were issued and never delivered, as an interrupted run

@@ -212,7 +212,7 @@ def test_every_agent_is_bootstrapped_in_one_call_and_the_next_changes_nothing(
 def test_prediction_changes_nothing(world: World) -> None:
     zero = world.zero()
     assert zero.plan.changed
-    assert {call[1] for call in world.supervisor.calls} == {"show", "list-units"}
+    assert {call[1] for call in world.supervisor.calls} == {"show"}
     assert not world.alive("alpha")
     assert not Path(world.agent("alpha").wrap_file).exists()
 
@@ -485,6 +485,67 @@ def test_changed_configuration_takes_effect(world: World) -> None:
     assert [(c.name, c.note) for c in zero.plan] == [("alpha", f"its process is older than {path}")]
     zero.act()
     assert world.unit("alpha").starts == starts + 1
+    assert not world.zero().plan.changed
+
+
+def change_configurations(world: World) -> SecretZero:
+    """What makes every agent start anew."""
+    time.sleep(0.05)
+    for agent in world.agents:
+        path = Path(agent.config)
+        path.write_text(path.read_text().replace('"5s"', '"6s"'))
+    zero = world.zero()
+    assert [change.name for change in zero.plan] == ["alpha", "beta"]
+    return zero
+
+
+def no_alarm(world: World) -> bool:
+    said = world.supervisor.journal + json.dumps(world.notes)
+    return not re.search("wrap-(spent|replaced|of-another|lost)", said)
+
+
+def test_a_vault_that_is_sealed_meanwhile_leaves_no_agent_stopped(world: World) -> None:
+    world.bootstrap()
+    zero = change_configurations(world)
+
+    def run(command: Any, timeout: float) -> tuple[int, str]:
+        done = world.supervisor.run(command, timeout)
+        if command[1] == "stop":
+            world.vault.seal()
+        return done
+
+    zero.run = run
+    try:
+        with pytest.raises(errors.SealedError):
+            zero.act()
+    finally:
+        world.vault.unseal()
+    for service in ("alpha", "beta"):
+        eventually(lambda service=service: world.well(service), "recovery without a run")
+        assert world.state(service)["issuer"] == "host"
+    assert no_alarm(world)
+    assert not world.zero().plan.changed
+
+
+def test_a_wrap_that_was_delivered_before_the_failure_is_used_once(world: World) -> None:
+    world.bootstrap()
+    zero = change_configurations(world)
+    issue = zero._issue
+
+    def fail_for_beta(agent: Agent) -> dict[str, Any]:
+        if agent.service == "alpha":
+            return issue(agent)
+        eventually(Path(world.agent("alpha").wrap_file).exists, "the other agent's wrap")
+        raise PhoenixError("rate limit quota exceeded")
+
+    zero._issue = fail_for_beta  # type: ignore[method-assign]
+    with pytest.raises(PhoenixError, match="quota"):
+        zero.act()
+    for service, issuer in (("alpha", "operator"), ("beta", "host")):
+        eventually(lambda service=service: world.well(service), "recovery without a run")
+        assert world.state(service)["issuer"] == issuer
+    assert len(re.findall("service=alpha event=wrap-kept", world.supervisor.journal)) == 2
+    assert no_alarm(world)
     assert not world.zero().plan.changed
 
 

@@ -252,11 +252,16 @@ class SecretZero:
         if not self._lacking:
             return
         units = [agent.unit for agent in self._lacking]
-        # Stopped first, so that no pre-step of an automatic restart brings a wrap of its own later.
-        self._systemctl("stop", *units)
-        issued: list[dict[str, Any]] = self.server.map(self._issue, self._lacking)
-        self._systemctl("reset-failed", *units, tolerate=True)
-        self._systemctl("start", "--no-block", *units)
+        try:
+            # Stopped first, so that no pre-step of an automatic restart brings a wrap of its own
+            # later.
+            self._systemctl("stop", *units)
+            issued: list[dict[str, Any]] = self.server.map(self._issue, self._lacking)
+            self._systemctl("reset-failed", *units, tolerate=True)
+            self._systemctl("start", "--no-block", *units)
+        except BaseException:
+            self._leave_running(units)
+            raise
         pending = dict(zip(self._lacking, issued, strict=True))
         wait_until(
             lambda: self._settled(pending),
@@ -272,6 +277,19 @@ class SecretZero:
                 f"the SecretID of {', '.join(alive)} can still be used after bootstrap",
                 hint="Destroy it by its accessor, and look into Vault's audit log.",
                 proofs=self.proofs,
+            )
+
+    def _leave_running(self, units: Sequence[str]) -> None:
+        """Nobody else starts before the next boot what was told to stop, and it can help itself.
+
+        Its pre-step keeps the wrap that was delivered, or asks for one as the host.
+        """
+        try:
+            self._systemctl("start", "--no-block", *units)
+        except (PhoenixError, OSError) as error:  # what led here is what the run ends with
+            reason = json.dumps(str(error))
+            self.journal(
+                syslog.LOG_ERR, f"event=not-started units={','.join(units)} reason={reason}"
             )
 
     def _sweep(self) -> None:

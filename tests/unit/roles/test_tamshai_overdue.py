@@ -137,8 +137,73 @@ def test_agents_and_wraps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "state").write_text("{}")
     assert program.agents({"agents": [agent]}, 30 * DAY)[1].born is None
     (tmp_path / "wrap").unlink()
-    shown = "MainPID=0\nExecMainStartTimestampMonotonic=0\n"
-    assert program.agents({"agents": [agent]}, 30 * DAY) == []
     shown = ""
     with pytest.raises(program.UnknownError):
         program.agents({"agents": [agent]}, 30 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("active", "enabled", "job", "seconds", "late"),
+    [
+        # Stopped by a run that was killed, with nobody to start it.
+        ("inactive", "enabled", "", 1800, True),
+        ("failed", "enabled", "", 1800, True),
+        ("inactive", "", "", 1800, True),
+        # A run is at it.
+        ("inactive", "enabled", "", 60, False),
+        # Its start waits for something else, as at a boot.
+        ("inactive", "enabled", "111", 1800, False),
+        # Between two starts: that Vault is sealed is said as such.
+        ("activating", "enabled", "", 1800, False),
+        ("deactivating", "enabled", "", 1800, False),
+        # Retired, or stopped by somebody on purpose.
+        ("inactive", "disabled", "", 1800, False),
+        ("inactive", "masked", "", 1800, False),
+        ("inactive", "masked-runtime", "", 1800, False),
+    ],
+)
+def test_an_agent_that_nobody_starts_is_an_alarm(
+    active: str,
+    enabled: str,
+    job: str,
+    seconds: float,
+    late: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = time.clock_gettime(time.CLOCK_MONOTONIC) - seconds
+    shown = (
+        f"ActiveState={active}\nUnitFileState={enabled}\nJob={job}\nMainPID=0\n"
+        f"ExecMainStartTimestampMonotonic=1000000\n"
+        f"InactiveEnterTimestampMonotonic={int(ended * 1e6)}\n"
+    )
+    monkeypatch.setattr(
+        program.subprocess,
+        "run",
+        lambda *_words, **_options: SimpleNamespace(stdout=shown, stderr="", returncode=0),
+    )
+    agent = {"service": "hr", "unit": "u", "wrap_file": "/none", "state_file": "/none"}
+    found = program.overdue(program.agents({"agents": [agent]}, 30 * DAY), time.time())
+    assert [(item["kind"], item["name"]) for item in found] == (
+        [("stopped agent", "hr")] if late else []
+    )
+    if late:
+        assert abs(found[0]["age"] - seconds) < 10
+
+
+@pytest.mark.parametrize(("up", "late"), [(60, False), (3600, True)])
+def test_an_agent_that_was_not_started_since_the_boot(
+    up: float, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = (
+        "ActiveState=inactive\nUnitFileState=enabled\nMainPID=0\n"
+        "ExecMainStartTimestampMonotonic=0\nInactiveEnterTimestampMonotonic=0\n"
+    )
+    monkeypatch.setattr(
+        program.subprocess,
+        "run",
+        lambda *_words, **_options: SimpleNamespace(stdout=shown, stderr="", returncode=0),
+    )
+    monkeypatch.setattr(program.time, "clock_gettime", lambda _clock: up)
+    agent = {"service": "hr", "unit": "u", "wrap_file": "/none", "state_file": "/none"}
+    found = program.overdue(program.agents({"agents": [agent]}, 30 * DAY), time.time())
+    assert bool(found) is late

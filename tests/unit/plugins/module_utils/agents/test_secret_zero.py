@@ -237,7 +237,7 @@ def test_bootstrap_stops_delivers_starts_and_proves(host: Host) -> None:
     zero = host.zero()
     zero.read()
     zero.act()
-    verbs = [c[0] for c in host.commands if c[0] not in ("show", "list-units")]
+    verbs = [c[0] for c in host.commands if c[0] != "show"]
     assert verbs == ["stop", "reset-failed", "start"]
     assert zero.proofs == [
         {"service": "hr", "accessor": "accessor-1", "accessor_gone": True, "refused": True}
@@ -282,6 +282,47 @@ def test_answer_that_is_not_wrapped_is_refused_and_not_written_down(host: Host) 
         zero.act()
     assert CANARY not in str(caught.value)
     assert not Path(host.agent.wrap_file).exists()
+
+
+@pytest.mark.parametrize("error", [errors.SealedError("sealed"), KeyboardInterrupt()])
+def test_agents_are_started_again_where_nothing_can_be_issued(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Nobody else would start them: a unit that was told to stop does not restart by itself."""
+    host.works = False
+    zero = host.zero()
+    zero.read()
+
+    def fail(*_words: Any, **_options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(host.server, "write", fail)
+    with pytest.raises(type(error)):
+        zero.act()
+    assert [c for c in host.commands if c[0] != "show"] == [
+        ["stop", host.agent.unit],
+        ["start", "--no-block", host.agent.unit],
+    ]
+
+
+def test_a_start_that_fails_as_well_hides_nothing(host: Host) -> None:
+    zero = host.zero()
+    zero.read()
+    works = host.run
+
+    def run(command: Sequence[str], timeout: float) -> tuple[int, str]:
+        works(command, timeout) if command[1] not in ("stop", "start") else None
+        return 1, f"no bus to {command[1]}"
+
+    zero.run = run
+    with pytest.raises(PhoenixError, match="systemctl stop ended with 1: no bus to stop"):
+        zero.act()
+    (level, line) = host.notes[0]
+    assert level == implementation.syslog.LOG_ERR
+    assert line == (
+        f"event=not-started units={host.agent.unit}"
+        ' reason="systemctl start ended with 1: no bus to start"'
+    )
 
 
 def test_agent_that_does_not_come_up_is_named_with_what_is_missing(host: Host) -> None:
