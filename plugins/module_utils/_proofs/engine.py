@@ -67,6 +67,11 @@ class Container:
         return self.labels.get("com.docker.compose.project", "")
 
     @property
+    def one_off(self) -> bool:
+        """Whether it is somebody's `docker compose run`, beside the service's own container."""
+        return self.labels.get("com.docker.compose.oneoff") == "True"
+
+    @property
     def state(self) -> dict[str, Json]:
         return dict(self.inspected["State"])
 
@@ -92,6 +97,10 @@ class Container:
     def environment(self) -> dict[str, str]:
         pairs = (item.partition("=") for item in self.inspected["Config"].get("Env") or [])
         return {name: value for name, _unused, value in pairs}
+
+    @property
+    def networks(self) -> set[str]:
+        return set(self.inspected["NetworkSettings"].get("Networks") or {})
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -163,6 +172,11 @@ class Engine:
     def containers(self) -> list[Container]:
         """Every container, stopped ones included."""
         return [Container(found) for found in self._each("containers", all="true")]
+
+    def networks(self, project: str) -> set[str]:
+        """Names of the networks of a compose project."""
+        label = {"label": [f"com.docker.compose.project={project}"]}
+        return {str(item["Name"]) for item in self.get("/networks", filters=json.dumps(label))}
 
     def images(self) -> list[dict[str, Json]]:
         return self._each("images")

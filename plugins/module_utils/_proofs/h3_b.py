@@ -63,6 +63,7 @@ def no_plain_http(site: Site) -> Record:
     """
     record = Record()
     doors = _doors(site, record)
+    _judge_others(site, record)
     with ThreadPoolExecutor(_WORKERS) as pool:
         plain = list(pool.map(lambda door: plain_request(door.address, door.port), doors))
         # What answers in the clear has its fault already.
@@ -102,6 +103,31 @@ def _doors(site: Site, record: Record) -> list[Door]:
             for address, port, inner in ports.published(container)
         ]
     return doors
+
+
+def _judge_others(site: Site, record: Record) -> None:
+    """No other container is of the estate or in its networks: it would be a door, or behind one.
+
+    But for a one-off run of a service, such as of a client, as long as it has no port open.
+    """
+    project = site.estate["project"]
+    networks = site.engine.networks(project)
+    known = {site.container(name).id for name in site.services}
+    runs: list[str] = []
+    for other in site.containers():
+        where = " and ".join(f"network {name}" for name in sorted(networks & other.networks))
+        if not other.running or other.id in known or not (where or other.project == project):
+            continue
+        open_ports = sorted(ports.listening(_PROC / str(other.pid) / "net"))
+        if other.project == project and other.one_off and not open_ports:
+            runs.append(other.name)
+            continue
+        record.expect(
+            False,
+            f"{other.name} is not declared, is in {where or f'project {project}'}, has "
+            f"{'port ' + ', '.join(map(str, open_ports)) if open_ports else 'no port'} open",
+        )
+    record.note(one_off_runs=runs)
 
 
 def plain_request(address: str, port: int, *, timeout: float = 5) -> tuple[bool, str]:

@@ -216,12 +216,13 @@ class Site:
         self.containers = Once(self.engine.containers)
 
     def container(self, service: str) -> Container:
-        """The running container of a service.
+        """The running container of a service; a one-off run of its image is none.
 
         :raises PhoenixError: where there is none.
         """
         for item in self.containers():
-            if item.project == self.estate["project"] and item.service == service and item.running:
+            ours = item.project == self.estate["project"] and item.service == service
+            if ours and item.running and not item.one_off:
                 return item
         raise PhoenixError(f"no running container of service {service}")
 

@@ -122,6 +122,7 @@ def _returned(site: Site, record: Record, seen: dict[str, Any]) -> None:
 
 def _state(site: Site, name: str) -> str:
     for container in site.containers():
-        if container.project == site.estate["project"] and container.service == name:
+        ours = container.project == site.estate["project"] and container.service == name
+        if ours and not container.one_off:
             return container.health if container.running else "stopped"
     return "gone"

@@ -67,3 +67,17 @@ def test_an_engine_that_fails_is_not_taken_for_an_empty_one(shown: Any) -> None:
     shown.fake.answer = 500
     with pytest.raises(PhoenixError, match="answered 500"):
         shown()
+
+
+def test_the_networks_of_a_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Engine()
+
+    def answer(_method: str, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        assert (path, json.loads(query["filters"])) == (
+            "/networks",
+            {"label": ["com.docker.compose.project=tamshai"]},
+        )
+        return 200, json.dumps([{"Name": "tamshai_vault", "Id": "1"}]).encode()
+
+    monkeypatch.setattr(asked, "_request", answer)
+    assert asked.networks("tamshai") == {"tamshai_vault"}

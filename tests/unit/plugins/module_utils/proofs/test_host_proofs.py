@@ -39,6 +39,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     tls,
     w_b,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.engine import Container
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import Once
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.hop import Hop
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.scan import Find
@@ -818,6 +819,8 @@ def open_ports(stage: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for number, box in enumerate(stage.boxes):
         box.inspected["State"] = {**box.inspected["State"], "Pid": 100 + number}
         pids[str(100 + number)] = {stage.estate["services"][box.service]["port"]}
+    networks = {f"tamshai_{name}" for name in stage.estate["services"]}
+    monkeypatch.setattr(stage.site.engine, "networks", lambda _project: networks)
     monkeypatch.setattr(ports, "listening", lambda net: pids[net.parent.name])
     monkeypatch.setattr(h3_b, "plain_request", lambda _a, port: (port != 8080, "an answer"))
     # As an application may that reads certificates itself: H3.a judges the declared ports.
@@ -882,6 +885,65 @@ def test_a_port_that_keeps_silent(
 def test_a_service_that_does_not_listen(stage: Any, open_ports: dict[str, Any]) -> None:
     open_ports["103"].clear()
     assert told(stage.prove("H3.b")) == ("fail", "mcp-hr does not listen on its port 3101")
+
+
+def another(stage: Any, name: str, **labels: str) -> Any:
+    """One more container of mcp-hr, which the engine lists first, since it is the newest."""
+    box = Container(copy.deepcopy(stage.boxes[3].inspected))
+    box.inspected |= {"Id": name, "Name": f"/{name}"}
+    box.inspected["State"]["Pid"] = 900
+    box.inspected["Config"]["Labels"] |= {f"com.docker.compose.{k}": v for k, v in labels.items()}
+    stage.boxes.insert(0, box)
+    return box
+
+
+def test_a_second_container_of_a_service(stage: Any, open_ports: dict[str, Any]) -> None:
+    box = another(stage, "tamshai-mcp-hr-2", oneoff="False")
+    open_ports["900"] = {3101}
+    stage.boxes.append(stage.boxes.pop(0))
+    fault = "tamshai-mcp-hr-2 is not declared, is in network tamshai_mcp-hr, has port 3101 open"
+    assert told(stage.prove("H3.b")) == ("fail", fault)
+    box.inspected["State"]["Running"] = False
+    assert told(stage.prove("H3.b")) == ("pass", "")
+
+
+def test_a_one_off_run_of_a_service(stage: Any, open_ports: dict[str, Any]) -> None:
+    """It is not taken for the service, and no door as long as it has none."""
+    another(stage, "tamshai-mcp-hr-run-1", oneoff="True")
+    open_ports["900"] = set()
+    assert stage.site.container("mcp-hr").name == "tamshai-mcp-hr-1"
+    result = stage.prove("H3.b")
+    assert told(result) == ("pass", "")
+    assert result["evidence"]["one_off_runs"] == ["tamshai-mcp-hr-run-1"]
+    open_ports["900"] = {3101, 9000}
+    status, reason = told(stage.prove("H3.b"))
+    assert status == "fail"
+    assert reason.endswith("is in network tamshai_mcp-hr, has port 3101, 9000 open")
+
+
+@pytest.mark.parametrize(
+    ("project", "network", "fault"),
+    [
+        ("", "tamshai_vault", "is in network tamshai_vault"),
+        ("theirs", "tamshai_vault", "is in network tamshai_vault"),
+        ("tamshai", "theirs_default", "is in project tamshai"),
+        # The copy of the Vault; somebody else's.
+        ("", "none", ""),
+        ("tamshai_staging", "tamshai_staging_default", ""),
+    ],
+)
+@pytest.mark.parametrize("one_off", ["", "True"])
+def test_a_container_that_nobody_declared(
+    stage: Any, open_ports: dict[str, Any], project: str, network: str, fault: str, one_off: str
+) -> None:
+    """One that is somebody else's errand is a guest in a network of the estate all the same."""
+    box = another(stage, "guest", project=project, service="guest", oneoff=one_off)
+    box.inspected["NetworkSettings"]["Networks"] = {network: {"IPAddress": "198.18.0.9"}}
+    open_ports["900"] = {9000} if project == "tamshai" else set()
+    has = "port 9000" if project == "tamshai" else "no port"
+    assert told(stage.prove("H3.b")) == (
+        ("fail", f"guest is not declared, {fault}, has {has} open") if fault else ("pass", "")
+    )
 
 
 # F1.a and H3.c
@@ -1372,6 +1434,12 @@ def test_a_service_that_does_not_come_back(delivered: Any) -> None:
             "mcp-hr is stopped after the reboot"
         ),
     )
+
+
+def test_what_a_one_off_run_has_left_is_not_the_service(delivered: Any) -> None:
+    box = another(delivered, "tamshai-mcp-hr-run-1", oneoff="True")
+    box.inspected["State"] = {"Running": False}
+    assert told(rebooted(delivered)) == ("pass", "")
 
 
 def test_secrets_that_do_not_come_back(delivered: Any) -> None:
