@@ -52,14 +52,17 @@ options:
     choices: [planned, begun, proven, undone]
     default: planned
   root:
-    description: Directory of the server on the host, with its storage in C(data).
+    description:
+      - Directory of the server on the host, with its storage in C(data).
+      - It may be a disk of its own. C(data) alone may not, since the way back puts another
+        directory in its place; O(state=planned) and O(state=begun) refuse that.
     type: path
     required: true
   files:
     description:
       - Files that the server is started with, which O(state=undone) brings back.
-      - They are kept as hard links. Whoever changes one replaces it by a rename, as Ansible's
-        modules do.
+      - They are kept as hard links, or as copies where O(root) is a disk of its own. Whoever
+        changes one replaces it by a rename, as Ansible's modules do.
     type: list
     elements: path
     default: []
@@ -301,6 +304,7 @@ class Upgrade:
         status = self.client.seal_status()
         if not status.get("initialized"):
             return Result(Plan(), **NONE)
+        self.kept.need_one_disk()
         journal = self._new_journal(image, str(status.get("version", "")))
         return Result(
             Plan(),
@@ -334,6 +338,7 @@ class Upgrade:
                 held, unseen = holdings(self.client)
                 journal = Journal("begun", journal.before, journal.after, journal.snapshot, held)
                 self._try_shares(status)
+        self.kept.need_one_disk()
         name = f"{self.options['project']}/{self.options['service']}"
         plan.add("server", name, "upgrade", journal.before, journal.after)
         if not self.check:

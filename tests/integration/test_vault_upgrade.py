@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +196,49 @@ def test_another_image_meanwhile_leads_back(dock: Dock) -> None:
     assert upgrade(dock, "planned", image=OLD)["idle"] > 1_000_000
     assert not upgrade(dock, "undone", image=OLD).get("failed")
     assert "idle" not in upgrade(dock, "planned", image=OLD)
+
+
+@pytest.fixture
+def disk(dock: Dock) -> Iterator[Path]:
+    """A directory on another disk than the server's."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as made:
+        if Path(made).stat().st_dev == dock.server.folder.stat().st_dev:
+            pytest.skip("there is one disk only")
+        yield Path(made)
+        dock.server.stop()
+
+
+def test_a_disk_for_the_server_goes_there_and_back(dock: Dock, disk: Path) -> None:
+    compose = disk / "compose.yaml"
+    compose.write_text("old")
+    files = [*dock.arguments["files"], str(compose)]
+    done = upgrade(dock, "begun", shares=dock.server.shares, files=files)
+    assert not done.get("failed"), done
+    compose.write_text("new")
+    forward(dock)
+    assert upgrade(dock, "undone", files=files)["changed"]
+    assert compose.read_text() == "old"
+    forward(dock, OLD)
+    assert upgrade(dock, "undone", files=files)["changed"] is False
+    assert not upgrade(dock, "proven", files=files).get("failed")
+
+
+def test_a_disk_for_the_data_alone_is_refused_before_anything_stops(dock: Dock, disk: Path) -> None:
+    dock.server.stop()
+    data = dock.server.folder / "data"
+    shutil.move(data, disk / "data")
+    data.symlink_to(disk / "data")
+    forward(dock, OLD)
+    for refused in (
+        upgrade(dock, "planned"),
+        upgrade(dock, "begun", shares=dock.server.shares, check=True),
+        upgrade(dock, "begun", shares=dock.server.shares),
+    ):
+        assert f"{data} is a mount point" in refused["msg"]
+    assert dock.running
+    assert not (dock.server.folder / "upgrade").exists()
+    # What it has need not be changed.
+    assert upgrade(dock, "planned", image=OLD)["step"] == "none"
 
 
 def test_two_runs_do_not_take_a_step_at_once(dock: Dock) -> None:

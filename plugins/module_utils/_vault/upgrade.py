@@ -13,6 +13,7 @@ has left stays beside them, as ``<root>/data.undone``: it may have served for da
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import filecmp
 import json
@@ -109,13 +110,24 @@ class Kept:
     def holds_data(self) -> bool:
         return self.data.is_dir() and any(self.data.iterdir())
 
+    def need_one_disk(self) -> None:
+        """:raises PhoenixError: where the way back could not put the old data in their place."""
+        if self._on_own_disk():
+            raise PhoenixError(
+                f"{self.data} is a mount point, and the way back from an upgrade puts another "
+                "directory in its place",
+                hint=f"Mount that disk at {self.data.parent}, with the data in its 'data'.",
+            )
+
     def need_room(self) -> None:
         """:raises PhoenixError: where the disk has no room for the copy."""
-        needed = _SPARE + sum(path.stat().st_size for path in _below(self.data))
-        free = shutil.disk_usage(self.data).free
+        place = self.data.parent
+        copied = [path for path in self._files if path.exists() and _apart(path.parent, place)]
+        needed = _SPARE + sum(path.stat().st_size for path in (*_below(self.data), *copied))
+        free = shutil.disk_usage(place).free
         if free < needed:
             raise PhoenixError(
-                f"the disk under {self.data} has {free >> 20} MiB free, and a copy of the data "
+                f"the disk under {place} has {free >> 20} MiB free, and a copy of the data "
                 f"needs {needed >> 20} MiB"
             )
 
@@ -126,7 +138,7 @@ class Kept:
             place.unlink(missing_ok=True)
             if path.exists():
                 # A file of ours is replaced by a rename, never rewritten: a link keeps the old one.
-                os.link(path, place)
+                _link(path, place)
         return self.write(journal)
 
     def keep(self, journal: Journal) -> Journal:
@@ -147,6 +159,12 @@ class Kept:
             if self._copy.is_dir():
                 # Where it is not there, a run was killed that had put it aside.
                 if self.data.exists():
+                    if self._on_own_disk():
+                        raise PhoenixError(
+                            f"{self.data} is a mount point, and the old data cannot take its place",
+                            hint=f"Move what is in {self.data} aside and what is in {self._copy} "
+                            f"there, remove {self._copy}, and run again.",
+                        )
                     shutil.rmtree(self.undone, ignore_errors=True)
                     self.data.rename(self.undone)
                 self._copy.rename(self.data)
@@ -158,7 +176,7 @@ class Kept:
             if place.exists():
                 fresh = path.with_name(f".{path.name}.back")
                 fresh.unlink(missing_ok=True)
-                os.link(place, fresh)
+                _link(place, fresh)
                 fresh.replace(path)
                 fsync_directory(path.parent)
         return self.write(replace(journal, state="undone"))
@@ -184,6 +202,9 @@ class Kept:
         self._journal.unlink()
         self.folder.rmdir()
 
+    def _on_own_disk(self) -> bool:
+        return self.data.exists() and _apart(self.data, self.data.parent)
+
     def _places(self) -> Iterator[tuple[Path, Path]]:
         for number, path in enumerate(self._files):
             yield path, self.folder / f"{number}-{path.name}"
@@ -196,20 +217,48 @@ def _below(folder: Path) -> Iterator[Path]:
 def _copy_tree(source: Path, target: Path) -> None:
     """Copy with owners, modes and times, and flush it to the disk."""
 
-    def copy(name: str, place: str) -> str:
-        shutil.copy2(name, place)
-        _own(Path(name), Path(place))
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        return place
-
-    shutil.copytree(source, target, copy_function=copy)
+    shutil.copytree(source, target, copy_function=_copy_file)
     for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
         _own(source / folder.relative_to(target), folder)
         fsync_directory(folder)
+
+
+def _copy_file(source: str | Path, target: str | Path) -> str | Path:
+    shutil.copy2(source, target)
+    _own(Path(source), Path(target))
+    handle = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return target
+
+
+def _link(source: Path, target: Path) -> None:
+    """Have a file under another name, which is not there yet; as a copy on another disk."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy_file(source, target)
+
+
+def _apart(one: Path, other: Path) -> bool:
+    """Whether a rename from one directory to the other is none within a file system.
+
+    By their mounts: one file system may be mounted twice, and no rename leads from here to there.
+    """
+    return _mount(one) != _mount(other)
+
+
+def _mount(folder: Path) -> str:
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        about = Path(f"/proc/self/fdinfo/{handle}").read_text(encoding="ascii")
+    finally:
+        os.close(handle)
+    return next(line for line in about.splitlines() if line.startswith("mnt_id:"))
 
 
 def _own(source: Path, target: Path) -> None:

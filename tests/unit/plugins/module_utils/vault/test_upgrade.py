@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,11 +118,18 @@ def _writes(arguments: tuple[Any, ...]) -> bool:
     return bool(int(arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR))
 
 
+def no_link(_source: Path, _target: Path) -> None:
+    raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("disks", [1, 2])
 @pytest.mark.parametrize("step", ["begin", "undo", "end"])
 def test_a_killed_step_is_finished_by_the_next_run(
-    step: str, root: Path, tmp_path: Path, request: pytest.FixtureRequest
+    step: str, disks: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if disks == 2:
+        monkeypatch.setattr("os.link", no_link)
     work = {"begin": begin, "undo": undo, "end": end}[step]
     old = tree(root)
     places = 0
@@ -206,6 +217,102 @@ def test_no_room_is_seen_before_anything_happens(
     monkeypatch.setattr("shutil.disk_usage", lambda _path: type("Usage", (), {"free": 1 << 20}))
     with pytest.raises(PhoenixError, match="has 1 MiB free"):
         kept(root).need_room()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another disk than the root's."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as made:
+        if Path(made).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is one disk only")
+        yield Path(made)
+
+
+def test_files_on_another_disk_are_kept_and_come_back(root: Path, disk: Path) -> None:
+    compose = disk / "compose.yaml"
+    compose.write_text("old image")
+    compose.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(compose, 10001, 10002)
+    before = compose.stat()
+    place = Kept(str(root), [str(compose)])
+    journal = place.keep(place.begin(Journal("begun", BEFORE, AFTER)))
+    compose.write_text("new image")
+    assert not place.files_in_place()
+    compose.chmod(0o600)
+    place.undo(journal)
+    assert compose.read_text() == "old image"
+    after = compose.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert [path.name for path in disk.iterdir()] == ["compose.yaml"]
+    assert place.files_in_place()
+
+
+def test_room_is_needed_on_the_disk_that_gets_the_copies(
+    root: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (disk / "bao").write_bytes(b"x")
+    os.truncate(disk / "bao", 1 << 30)
+    asked: list[Path] = []
+
+    def usage(path: Path) -> Any:
+        asked.append(Path(path))
+        return type("Usage", (), {"free": 1 << 30})
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    kept(root).need_room()
+    with pytest.raises(PhoenixError, match="needs 1088 MiB"):
+        Kept(str(root), [str(disk / "bao")]).need_room()
+    assert asked == [root, root]
+
+
+def test_data_on_a_disk_of_their_own_are_refused(root: Path, disk: Path) -> None:
+    kept(root).need_one_disk()
+    begin(root)
+    shutil.move(root / "data", disk / "data")
+    (root / "data").symlink_to(disk / "data")
+    with pytest.raises(PhoenixError, match="is a mount point"):
+        kept(root).need_one_disk()
+    with pytest.raises(PhoenixError, match="is a mount point") as caught:
+        undo(root)
+    # What it says to do.
+    assert caught.value.hint.startswith(f"Move what is in {root / 'data'} aside")
+    shutil.rmtree(disk / "data")
+    shutil.move(root / "upgrade" / "data", disk / "data")
+    undo(root)
+    journal = kept(root).read()
+    assert journal is not None
+    assert journal.state == "undone"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_a_mount_of_the_same_disk_is_refused_as_well(root: Path) -> None:
+    """It has the same device, and cannot be renamed."""
+    child = os.fork()
+    if child == 0:
+        ended = 9
+        try:
+            new_namespace = 0x20000
+            if ctypes.CDLL(None).unshare(new_namespace) != 0:
+                os._exit(77)
+            for words in (["--make-rprivate", "/"], ["--bind", root / "data", root / "data"]):
+                subprocess.run(["mount", *words], check=True)
+            try:
+                kept(root).need_one_disk()
+                ended = 1
+            except PhoenixError:
+                ended = 0
+        finally:
+            os._exit(ended)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if ended == 77:
+        pytest.skip("may not mount")
+    assert ended == 0
 
 
 def test_versions_are_compared_by_number() -> None:
