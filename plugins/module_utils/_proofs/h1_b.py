@@ -50,7 +50,7 @@ def secrets_where_they_belong(site: Site) -> Record:
         any(label.endswith("/CANARY") for label in labels), "there is no canary to look for"
     )
     leaks = sweep.inspected(site, wanted)
-    owners = {c.id: f"{c.service}/" for c in site.containers() if c.service}
+    owners = sweep.owners_of(site)
     in_processes, processes = scan.processes(wanted, lambda item: owners.get(item, ""))
     in_journal = scan.journal(wanted, since=site.born())
     # Last, since another proof makes this search meanwhile.

@@ -172,7 +172,7 @@ def _elsewhere(
 
     :raises PhoenixError: where all that see it end.
     """
-    owners = {box.id: box.service for box in site.containers() if box.service}
+    owners = owners_of(site)
     finds: list[scan.Find] = []
     read = 0
     places = scan.memory_elsewhere(known)
@@ -180,7 +180,7 @@ def _elsewhere(
         missed: set[str] = set()
         for place in places:
             # A service may hold what is its own.
-            own = f"{owners.get(scan.container_of(place.pid), '')}/"
+            own = owners.get(scan.container_of(place.pid), "/")
             others = [needle for needle in wanted if not needle.label.startswith(own)]
             found, count = scan.files(place.roots, others, since=0)
             finds += found
@@ -191,6 +191,19 @@ def _elsewhere(
             return finds, read
         places = [p for p in scan.memory_elsewhere(known) if p.devices & missed]
     raise PhoenixError("there is memory that was not searched: whatever process sees it ends")
+
+
+def owners_of(site: Site) -> dict[str, str]:
+    """By the ids of the estate's containers, what the labels of their own secrets begin with.
+
+    One of another project may have a service of the same name, and owns nothing here.
+    """
+    project = site.estate["project"]
+    return {
+        box.id: f"{box.service}/"
+        for box in site.containers()
+        if box.project == project and box.service
+    }
 
 
 def _programs(site: Site) -> list[str]:

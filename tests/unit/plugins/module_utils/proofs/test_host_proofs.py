@@ -264,6 +264,34 @@ def test_a_secret_in_a_containers_environment(delivered: Any) -> None:
     )
 
 
+def test_a_service_of_another_project_owns_nothing(
+    delivered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a staging estate, with a service of the same name: in its memory and its processes."""
+    box = another(delivered, "staging-mcp-hr-1", project="staging")
+    box.inspected["Id"] = "5" * 64
+    note = tmp_path / "20" / "root" / "note"
+    note.parent.mkdir(parents=True)
+    note.write_text("canary-of-hr")
+    mount = scan.Mount("/", "tmpfs", "0:20", "/")
+    place = scan.Elsewhere(note.parent.parent, "", (mount,))
+    monkeypatch.setattr(scan, "memory_elsewhere", lambda _known: [place])
+    monkeypatch.setattr(scan.Elsewhere, "open", lambda _place: True)
+    for inside, leaks in ((box, {"mcp-hr/CANARY"}), (delivered.boxes[4], set())):
+        monkeypatch.setattr(scan, "container_of", lambda _pid, inside=inside: inside.id)
+        found, _read = sweep._elsewhere(delivered.site, sweep.needles(delivered.site), [])
+        assert {find.label for find in found} == leaks
+    owned: dict[str, str] = {}
+
+    def processes(_needles: Any, home: Callable[[str], str]) -> tuple[list[Find], int]:
+        owned.update({item.name: home(item.id) for item in delivered.boxes})
+        return [], 40
+
+    monkeypatch.setattr(scan, "processes", processes)
+    delivered.prove("H1.b")
+    assert (owned["staging-mcp-hr-1"], owned["tamshai-mcp-hr-1"]) == ("", "mcp-hr/")
+
+
 def test_a_secret_in_an_image(delivered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     image = {"Id": "sha256:1", "RepoTags": ["mcp-hr:1"], "Config": {"Env": ["K=sk-ant-secret"]}}
     monkeypatch.setattr(delivered.site.engine, "images", lambda: [image])

@@ -315,7 +315,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
         monkeypatch.setattr(scan, "memory_elsewhere", partial(look, proc=str(tmp_path)))
         monkeypatch.setattr(scan, "files", files)
-        site: Any = SimpleNamespace(containers=list)
+        site: Any = SimpleNamespace(containers=list, estate={"project": "tamshai"})
         found, _read = sweep._elsewhere(site, [Needle("it", "hunter2hunter2")], [])
         return sorted({Path(item.where).name for item in found})
 
