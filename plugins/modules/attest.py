@@ -161,6 +161,12 @@ options:
     description: How old a credential may be, a duration such as V(30d), for proof H4.d.
     type: str
     default: 30d
+  search_timeout:
+    description:
+      - Seconds that a search of the host's files, or of its journal, may take.
+      - When they are over its programs are killed, and the proofs that need it fail and say so.
+    type: int
+    default: 120
   stores:
     description:
       - What the control node holds of unseal shares and root tokens, as
@@ -385,6 +391,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "operator_key": {"type": "str", "no_log": True},
     "forbidden": {"type": "dict", "default": {}, "no_log": True},
     "credential_limit": {"type": "str", "default": "30d"},
+    "search_timeout": {"type": "int", "default": 120},
     "stores": {
         "type": "dict",
         "options": {
@@ -422,6 +429,7 @@ def inputs_of(params: dict[str, Any]) -> Inputs:
         operator=pair if all(pair) else None,
         foreign={name: str(value) for name, value in params["forbidden"].items()},
         credential_limit=seconds(params["credential_limit"]),
+        search_timeout=params["search_timeout"],
         stores=[Store.told(told["store"], told["tokens"])] if told else [],
         disturbed=frozenset(params["disturbed"]),
         observed=params["observed"],

@@ -18,6 +18,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     auditlog,
+    limit,
     shapes,
 )
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.framework import (
@@ -35,7 +36,7 @@ _BY_ROOT = b'"policies":["root"]'
 _SHOWN = 10
 
 
-@proof("F2.b")
+@proof("F2.b", searches=1)
 def no_quorum_beside_the_root_token(site: Site) -> Record:
     """Ask the server for its root tokens, and every store for shares and for what may be one."""
     record = Record()
@@ -52,7 +53,8 @@ def no_quorum_beside_the_root_token(site: Site) -> Record:
         record.expect(
             False, f"a root token was alive, forgotten, until this run revoked it: {accessor}"
         )
-    places = [*site.inputs.stores, shapes.on_host(site)]
+    with limit.within(site.inputs.search_timeout):
+        places = [*site.inputs.stores, shapes.on_host(site)]
     for store in places:
         site.vocabulary.add(*store.tokens.values())
         _judge(site, record, store, threshold, alive=bool(roots))

@@ -23,6 +23,7 @@ from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.catalogue 
     CATALOGUE,
     title_of,
 )
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.limit import VARIABLE
 from ansible_collections.tamshai.phoenix.plugins.module_utils._redact import redact
 
 __all__ = [
@@ -151,30 +152,33 @@ class Proof:
     """A registered proof.
 
     :arg bound: Seconds after which it is given up as failed.
+    :arg searches: How many searches of the host it waits for, each with a time of its own.
     """
 
     id: str
     prove: Callable[[Any], Record]
     bound: float
+    searches: int = 0
 
 
 _REGISTER: dict[str, Proof] = {}
 
 
 def proof(
-    proof_id: str, *, bound: float = 90
+    proof_id: str, *, bound: float = 90, searches: int = 0
 ) -> Callable[[Callable[[Any], Record]], Callable[[Any], Record]]:
     """Register a function as the proof of an id of the catalogue.
 
     :arg bound: Seconds. One that waits for what another one makes (:class:`Once`) has to have the
         time that takes, on a host whose disk is busy: dozens of writes of the Vault, one by one.
+    :arg searches: How many times the site's ``search_timeout`` it has besides.
     """
     title_of(proof_id)
 
     def register(function: Callable[[Any], Record]) -> Callable[[Any], Record]:
         if proof_id in _REGISTER:
             raise ValueError(f"two proofs of {proof_id}")
-        _REGISTER[proof_id] = Proof(proof_id, function, bound)
+        _REGISTER[proof_id] = Proof(proof_id, function, bound, searches)
         return function
 
     return register
@@ -228,6 +232,8 @@ class _Run:
         self.vocabulary = vocabulary
         self.outcome: Result | None = None
         self.started = time.monotonic()
+        own = item.searches * site.inputs.search_timeout if item.searches else 0
+        self.bound = item.bound + own
         # A daemon, so that a proof that hangs does not keep the process.
         self.thread = threading.Thread(target=self._prove, name=item.id, daemon=True)
 
@@ -253,12 +259,17 @@ class _Run:
         return (FAIL if record.faults else PASS), record.reason, record.evidence
 
     def result(self) -> Result:
-        left = self.item.bound - (time.monotonic() - self.started)
+        left = self.bound - (time.monotonic() - self.started)
         self.thread.join(max(left, 0.0))
         return self.outcome or _result(
             self.item.id,
             FAIL,
-            f"gave no answer within {self.item.bound:g} s",
+            f"gave no answer within {self.bound:g} s"
+            + (
+                f", so nobody knows what its search found ({VARIABLE})"
+                if self.item.searches
+                else ""
+            ),
             seconds=time.monotonic() - self.started,
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     ages,
     auditlog,
+    limit,
     scan,
     sweep,
 )
@@ -35,7 +36,7 @@ _ERRANDS = {"attest": _OURSELVES, "migration": _MIGRATION}
 _APPROLE = "approle"
 
 
-@proof("H1.b", bound=120)
+@proof("H1.b", searches=2)
 def secrets_where_they_belong(site: Site) -> Record:
     """Look at each service's secrets, at who read them from Vault, and everywhere else for them."""
     record = Record()
@@ -52,7 +53,8 @@ def secrets_where_they_belong(site: Site) -> Record:
     leaks = sweep.inspected(site, wanted)
     owners = sweep.owners_of(site)
     in_processes, processes = scan.processes(wanted, lambda item: owners.get(item, ""))
-    in_journal = scan.journal(wanted, since=site.born())
+    with limit.within(site.inputs.search_timeout):
+        in_journal = scan.journal(wanted, since=site.born())
     # Last, since another proof makes this search meanwhile.
     found = site.sweep()
     leaks += [str(find) for find in [*in_processes, *in_journal]] + found.of(labels.__contains__)

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import limit
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.tls import in_memory
 
 __all__ = [
@@ -287,9 +288,8 @@ def files(
     paths: list[str] = []
     for root in roots:
         command = ["find", root, "-xdev", "-type", "f", "-newerct", f"@{since:.0f}", "-print0"]
-        done = subprocess.run(command, capture_output=True, check=False)
-        # Files come and go on a running host, so find's exit code says nothing.
-        paths += [p for p in _split(done.stdout) if not skip(p)]
+        listed = limit.run(command, f"what is below {root}")
+        paths += [p for p in _split(listed) if not skip(p)]
     found = [
         Find(label, f"the name of {path}")
         for path in paths
@@ -405,17 +405,16 @@ def _grep_files(
         return []
     with _pattern_file(needles) as patterns, ThreadPoolExecutor(parallel) as pool:
         look = ("grep", "-laZsF", "-D", "skip", "-f", patterns, "--")
-        done = subprocess.run(
+        clear = limit.run(
             ["xargs", "-0", "-P", str(parallel), "-n", "400", "--", *look],
-            input=b"\0".join(os.fsencode(path) for path in paths),
-            capture_output=True,
-            check=False,
+            f"{len(paths)} files",
+            given=b"\0".join(os.fsencode(path) for path in paths),
             pass_fds=(_handle(patterns),),
             env=_GREP,
         )
         hits = pool.map(lambda path: _grep_packed(path, packed[path], patterns), packed)
         unpacked = [path for path, hit in zip(packed, hits, strict=True) if hit]
-    return list(dict.fromkeys(_split(done.stdout) + unpacked))
+    return list(dict.fromkeys(_split(clear) + unpacked))
 
 
 def _grep_packed(path: str, head: bytes, patterns: str) -> bool:
@@ -439,14 +438,14 @@ def _handle(patterns: str) -> int:
     return int(patterns.rpartition("/")[2])
 
 
-def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> list[Find]:
+def journal(needles: Sequence[Needle], *, since: float) -> list[Find]:
     """Search all fields of the system's journals, arguments of the loggers included.
 
     :raises PhoenixError: where the control, which this writes, is not found.
     """
     mark = control()
     _log(f"attest: looking for secrets in the journal, {mark.value}")
-    subprocess.run(["journalctl", "--sync"], capture_output=True, check=False, timeout=timeout)
+    limit.run(["journalctl", "--sync"], "the journal")
     with _pattern_file([*needles, mark]) as patterns:
         handle = _handle(patterns)
         with subprocess.Popen(
@@ -454,16 +453,17 @@ def journal(needles: Sequence[Needle], *, since: float, timeout: float = 20) -> 
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as source:
-            done = subprocess.run(
-                ["grep", "-aF", "-f", patterns],
-                stdin=source.stdout,
-                capture_output=True,
-                check=False,
-                timeout=timeout,
-                pass_fds=(handle,),
-                env=_GREP,
-            )
-    labels = labels_in(done.stdout, [*needles, mark])
+            try:
+                lines = limit.run(
+                    ["grep", "-aF", "-f", patterns],
+                    "the journal",
+                    stdin=source.stdout,
+                    pass_fds=(handle,),
+                    env=_GREP,
+                )
+            finally:
+                source.kill()
+    labels = labels_in(lines, [*needles, mark])
     if mark.label not in labels:
         raise PhoenixError("the search of the journal did not find its own control")
     return [Find(label, "the journal") for label in sorted(labels - {mark.label})]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
-from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import scan, stores
+from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import limit, scan, stores
 
 if TYPE_CHECKING:
     from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs.site import Site
@@ -27,7 +27,6 @@ __all__ = ["in_files", "in_journal", "in_processes", "on_host"]
 
 _CONTROL = "s.attestcontrol"
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
-_TIMEOUT = 30
 
 
 def on_host(site: Site) -> stores.Store:
@@ -66,44 +65,39 @@ def in_files(roots: list[str], *, since: float) -> list[tuple[str, str]]:
     paths = b""
     for root in roots:
         where = [root, "-xdev", "-type", "f", "-size", size, "-newerct", f"@{since:.0f}"]
-        # Files come and go on a running host, so find's exit code says nothing.
-        done = subprocess.run(
-            ["find", *where, "-print0"], capture_output=True, check=False, timeout=_TIMEOUT
-        )
-        paths += done.stdout
-    done = subprocess.run(
+        paths += limit.run(["find", *where, "-print0"], f"what is below {root}")
+    output = limit.run(
         [
             *("xargs", "-0", "-r", "-P", "2", "-n", "400", "--"),
             *("grep", "-HaosZE", "-D", "skip", "-e", stores.PATTERN, "--"),
         ],
-        input=paths,
-        capture_output=True,
-        check=False,
-        timeout=_TIMEOUT,
+        f"{paths.count(bytes(1))} files",
+        given=paths,
         env=_ENVIRONMENT,
     )
     # A path, NUL, a text, an end of line. There is neither of these two in a text.
-    found = re.findall(rb"([^\0]+)\0([^\n]*)\n", done.stdout)
+    found = re.findall(rb"([^\0]+)\0([^\n]*)\n", output)
     return [(os.fsdecode(path), text.decode("ascii", "replace")) for path, text in found]
 
 
 def in_journal(*, since: float) -> list[str]:
     """Texts in all fields of the system's journals."""
-    subprocess.run(["journalctl", "--sync"], capture_output=True, check=False, timeout=_TIMEOUT)
+    limit.run(["journalctl", "--sync"], "the journal")
     with subprocess.Popen(
         [*scan.EVERY_JOURNAL, "--since", f"@{since:.0f}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as source:
-        done = subprocess.run(
-            ["grep", "-aoE", "-e", stores.PATTERN],
-            stdin=source.stdout,
-            capture_output=True,
-            check=False,
-            timeout=_TIMEOUT,
-            env=_ENVIRONMENT,
-        )
-    return sorted(set(done.stdout.decode("ascii", "replace").splitlines()))
+        try:
+            lines = limit.run(
+                ["grep", "-aoE", "-e", stores.PATTERN],
+                "the journal",
+                stdin=source.stdout,
+                env=_ENVIRONMENT,
+            )
+        finally:
+            source.kill()
+    return sorted(set(lines.decode("ascii", "replace").splitlines()))
 
 
 def in_processes(proc: str = "/proc") -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 from ansible_collections.tamshai.phoenix.plugins.module_utils._proofs import (
     bundles,
+    limit,
     sweep,
     tls,
     tokens,
@@ -66,6 +67,7 @@ class Inputs:
     :arg operator: Certificate and key of the operator, PEM.
     :arg foreign: Secrets of the control node, by what they are called, that no host may have.
     :arg credential_limit: Seconds that a credential may live.
+    :arg search_timeout: Seconds that one search of this host may take.
     :arg stores: What places besides this host hold of shares and tokens.
     :arg disturbed: What this run has restarted, or may copy: ``disruption.KINDS``.
     :arg observed: What the role saw while it restarted things.
@@ -87,6 +89,7 @@ class Inputs:
     operator: tuple[str, str] | None = None
     foreign: dict[str, str] = field(default_factory=dict)
     credential_limit: float = 30 * 86400.0
+    search_timeout: float = limit.DEFAULT
     stores: list[Store] = field(default_factory=list)
     disturbed: frozenset[str] = frozenset()
     observed: dict[str, Json] = field(default_factory=dict)
@@ -416,4 +419,5 @@ class Site:
                 yield name, bundle / "tls.key"
 
     def _sweep(self) -> sweep.Sweep:
-        return sweep.search(self)
+        with limit.within(self.inputs.search_timeout):
+            return sweep.search(self)

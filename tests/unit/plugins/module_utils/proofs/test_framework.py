@@ -8,6 +8,7 @@ import inspect
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -136,6 +137,22 @@ def test_a_proof_that_hangs_fails_and_holds_nobody_up() -> None:
     release.set()
     assert time.monotonic() - begun < 5
     assert (result["status"], result["reason"]) == ("fail", "gave no answer within 0.2 s")
+
+
+def test_a_proof_that_searches_has_the_time_for_it() -> None:
+    release = threading.Event()
+    site = SimpleNamespace(inputs=SimpleNamespace(search_timeout=0.2))
+
+    def prove(_site: Any) -> Record:
+        release.wait(30)
+        return Record()
+
+    proofs = {"H1.b": Proof("H1.b", prove, 0.1, searches=2)}
+    found = framework.run(site, proofs, Vocabulary(), only=["H1.b"])
+    release.set()
+    assert [result["reason"] for result in found if result["status"] == "fail"] == [
+        "gave no answer within 0.5 s, so nobody knows what its search found (attest_search_timeout)"
+    ]
 
 
 def test_a_busy_disk_is_no_fault() -> None:
