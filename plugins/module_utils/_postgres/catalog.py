@@ -222,11 +222,12 @@ WHERE deptype = 'o'
 ORDER BY 1, 2
 """
 # Rules run in the name of their relation's owner, but for the query of a view that says otherwise.
+# That of a materialized view runs for its owner alone, who refreshes it.
 # Nothing depends on a system catalog in pg_depend, so the rules themselves are asked as well.
 _RELATIONS = f"""
 WITH rules AS (
   SELECT r.* FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class
-  WHERE v.oid >= {FIRST_USER_OID} AND CASE r.ev_type
+  WHERE v.oid >= {FIRST_USER_OID} AND v.relkind <> 'm' AND CASE r.ev_type
     WHEN '1' THEN NOT coalesce((SELECT option_value::bool FROM pg_options_to_table(v.reloptions)
                                 WHERE option_name = 'security_invoker'), false)
     ELSE pg_get_ruledef(r.oid) !~ 'INSTEAD NOTHING;$' END

@@ -12,6 +12,7 @@ out as a finding as well. Nothing is changed.
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -389,8 +390,9 @@ def _ways(database: Database, reach: _Reach) -> Iterator[_Way]:
         if held:
             own[key] = _Way(relation, tuple(held), (), relation, reach.login)
     for way in own.values():
-        queue, seen = [way], {(way.key, way.role)}
-        for here in queue:
+        queue, seen = collections.deque([way]), {(way.key, way.role)}
+        while queue:
+            here = queue.popleft()
             yield here
             if here.relation is None or (here.steps and here.key in own):
                 continue

@@ -81,9 +81,9 @@ def no_plain_http(site: Site) -> Record:
             refused, f"{door.name} does not refuse a caller without a certificate: {answer}"
         )
     record.note(
-        answers={str(door): answer for door, (_, answer) in zip(doors, plain, strict=True)},
+        answers={str(door): answer for door, (_refused, answer) in zip(doors, plain, strict=True)},
         without_a_certificate={
-            str(door): answer for door, (_, answer) in zip(others, secured, strict=True)
+            str(door): answer for door, (_refused, answer) in zip(others, secured, strict=True)
         },
     )
     return record

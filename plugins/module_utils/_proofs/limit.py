@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.tamshai.phoenix.plugins.module_utils._errors import PhoenixError
 
-__all__ = ["DEFAULT", "VARIABLE", "run", "within"]
+__all__ = ["DEFAULT", "VARIABLE", "check", "run", "within"]
 
 DEFAULT = 120.0
 VARIABLE = "attest_search_timeout"
@@ -34,6 +34,19 @@ def within(seconds: float) -> Iterator[None]:
         yield
     finally:
         _LIMIT.reset(token)
+
+
+def check(what: str) -> None:
+    """:raises PhoenixError: where the time of the block is over."""
+    limit = _LIMIT.get()
+    if limit and time.monotonic() > limit[1]:
+        raise _over(what, limit[0])
+
+
+def _over(what: str, seconds: float) -> PhoenixError:
+    return PhoenixError(
+        f"{what} could not be searched to the end within {seconds:g} s ({VARIABLE})"
+    )
 
 
 def run(command: Sequence[str], what: str, *, given: bytes | None = None, **options: Any) -> bytes:
@@ -56,9 +69,7 @@ def run(command: Sequence[str], what: str, *, given: bytes | None = None, **opti
         try:
             return process.communicate(given, timeout=max(end - time.monotonic(), 0))[0]
         except subprocess.TimeoutExpired:
-            raise PhoenixError(
-                f"{what} could not be searched to the end within {seconds:g} s ({VARIABLE})"
-            ) from None
+            raise _over(what, seconds) from None
         finally:
             # Until it is waited for, nobody else can have its number.
             if process.returncode is None:

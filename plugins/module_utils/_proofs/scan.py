@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import bz2
 import contextlib
+import contextvars
 import json
 import lzma
 import os
@@ -68,7 +69,7 @@ _UNPACKERS: dict[bytes, Callable[[], Any]] = {
 }
 _HEADS = (*_UNPACKERS, _ZIP, _ZSTD)
 _DAMAGED = (
-    *(EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    *(EOFError, OSError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
     *(NotImplementedError, RuntimeError),  # of a file in a ZIP: packed otherwise, or encrypted
 )
 _PACKED_PIECE = 16 * 1024  # may be a thousand times as much, unpacked
@@ -337,10 +338,15 @@ def _head(path: str) -> bytes:
 
 
 def _unpacked(path: str, head: bytes) -> Iterator[bytes]:
-    """What a packed file holds, as far as it can be unpacked."""
+    """What a packed file holds, as far as it can be unpacked.
+
+    :raises PhoenixError: where the time of the search is over.
+    """
     unpack = {_ZIP: _unzipped, _ZSTD: _zstd}.get(head)
     with contextlib.suppress(*_DAMAGED):
-        yield from unpack(path) if unpack else _streamed(path, _UNPACKERS[head])
+        for piece in unpack(path) if unpack else _streamed(path, _UNPACKERS[head]):
+            limit.check("what is packed")
+            yield piece
 
 
 def _streamed(path: str, unpacker: Callable[[], Any]) -> Iterator[bytes]:
@@ -369,8 +375,11 @@ def _zstd(path: str) -> Iterator[bytes]:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as done:
         output: Any = done.stdout
-        while piece := output.read(_PIECE):
-            yield piece
+        try:
+            while piece := output.read(_PIECE):
+                yield piece
+        finally:
+            done.kill()
 
 
 def _labels_of(pieces: Iterable[bytes], needles: Iterable[Needle]) -> set[str]:
@@ -412,7 +421,13 @@ def _grep_files(
             pass_fds=(_handle(patterns),),
             env=_GREP,
         )
-        hits = pool.map(lambda path: _grep_packed(path, packed[path], patterns), packed)
+        # How long it may take is known in this thread; a context serves one thread at a time.
+        contexts = [contextvars.copy_context() for _path in packed]
+        hits = pool.map(
+            lambda context, path: context.run(_grep_packed, path, packed[path], patterns),
+            contexts,
+            packed,
+        )
         unpacked = [path for path, hit in zip(packed, hits, strict=True) if hit]
     return list(dict.fromkeys(_split(clear) + unpacked))
 
@@ -425,11 +440,14 @@ def _grep_packed(path: str, head: bytes, patterns: str) -> bool:
         stdout=subprocess.DEVNULL,
         pass_fds=(_handle(patterns),),
         env=_GREP,
+        bufsize=0,  # what was not taken must not be there for a later flush, which fails
     ) as search:
         given: Any = search.stdin
         with contextlib.suppress(BrokenPipeError):  # it ends with the first that it finds
             for piece in _unpacked(path, head):
-                given.write(piece)
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[given.write(rest) :]
             given.close()
     return search.returncode == 0
 

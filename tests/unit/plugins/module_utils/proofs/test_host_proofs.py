@@ -712,6 +712,10 @@ def test_every_pair_with_the_operators_key_passes(delivered: Any, doors: dict[st
     assert result["evidence"]["told"]["mcp-hr"]["POSTGRES_SSL_REJECT_UNAUTHORIZED"] == "true"
 
 
+# Values of variables that are no settings of TLS: a report does not show them.
+MAY_BE_SECRET = ("/of/nobody", "/of/another", "--require /of/a/password")
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -720,12 +724,12 @@ def test_every_pair_with_the_operators_key_passes(delivered: Any, doors: dict[st
         ("POSTGRES_SSL", "disable"),
         ("POSTGRES_SSL_REJECT_UNAUTHORIZED", None),
         ("NODE_ENV", "development"),
-        ("MCP_CA_CERT", "/x"),
+        ("MCP_CA_CERT", "/of/nobody"),
         ("POSTGRES_SSL_CA", "/x"),
         ("MCP_TLS_ENABLED", "false"),
         ("NODE_TLS_REJECT_UNAUTHORIZED", "0"),
-        ("NODE_EXTRA_CA_CERTS", "/x"),
-        ("NODE_OPTIONS", "--require /x"),
+        ("NODE_EXTRA_CA_CERTS", "/of/nobody"),
+        ("NODE_OPTIONS", "--require /of/a/password"),
         ("PYTHONHTTPSVERIFY", "0"),
         ("SSL_CERT_FILE", "/of/another"),
     ],
@@ -743,10 +747,11 @@ def test_a_service_that_is_told_not_to_verify(
     environment = box.environment | {key: value}
     box.inspected["Config"]["Env"] = [f"{k}={v}" for k, v in environment.items() if v is not None]
     wanted = delivered.estate["services"]["mcp-hr"]["environment"].get(key)
-    assert told(delivered.prove("H3.a")) == (
-        "fail",
-        f"mcp-hr runs with {key}={value!r}, declared is {wanted!r}",
-    )
+    result = delivered.prove("H3.a")
+    with_value = f"mcp-hr runs with {key}={value!r}, declared is {wanted!r}"
+    without = f"mcp-hr runs with another {key} than is declared"
+    assert told(result) == ("fail", without if value in MAY_BE_SECRET else with_value)
+    assert not any(secret in str(result) for secret in MAY_BE_SECRET)
 
 
 def images_with(stage: Any, environment: dict[str, str]) -> Callable[[str], Any]:

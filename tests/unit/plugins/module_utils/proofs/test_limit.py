@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,20 @@ def test_a_search_in_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("hunter2hunter2")
     with limit.within(30):
         assert len(scan.files([str(tmp_path)], [NEEDLE], since=0)[0]) == 1
+
+
+def test_unpacking_ends_with_it_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the threads that unpack, where nobody else looks at the clock."""
+    (tmp_path / "backup.gz").write_bytes(gzip.compress(b"one"))
+    unpacked: list[str] = []
+
+    def streamed(path: str, _unpacker: object) -> Iterator[bytes]:
+        while True:
+            unpacked.append(path)
+            yield b"more"
+
+    monkeypatch.setattr(scan, "_streamed", streamed)
+    over = "what is packed could not be searched to the end"
+    with pytest.raises(PhoenixError, match=over), limit.within(0.5):
+        scan.files([str(tmp_path)], [NEEDLE], since=0)
+    assert unpacked

@@ -133,6 +133,27 @@ def test_what_is_packed_is_known_by_how_it_begins(
     assert found == [Find("it", f"{tmp_path}/{name}")]
 
 
+def test_one_of_many_small_files_in_a_zip_is_found(tmp_path: Path) -> None:
+    """The search ends with its first find, while there is more to be given to it."""
+    with zipfile.ZipFile(tmp_path / "some.jar", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3000):
+            archive.writestr(f"{number}", f"{HOSTILE}\n" if number == 5 else "nothing\n" * 250)
+    found, _read = scan.files([str(tmp_path)], [Needle("it", HOSTILE)], since=0)
+    assert found == [Find("it", f"{tmp_path}/some.jar")]
+
+
+def test_a_zip_with_a_damaged_name_hides_nothing_else(tmp_path: Path) -> None:
+    damaged = packed_zip(HOSTILE.encode()).replace(b"etc/app", b"\xff\xffc/app")
+    at = damaged.index(b"PK\x01\x02", damaged.index(b"PK\x01\x02") + 1)
+    damaged = damaged[: at + 8] + b"\x00\x08" + damaged[at + 10 :]  # "the name is UTF-8"
+    with pytest.raises(UnicodeDecodeError), zipfile.ZipFile(io.BytesIO(damaged)):
+        pass
+    (tmp_path / "upload").write_bytes(damaged)
+    (tmp_path / "leak.gz").write_bytes(gzip.compress(HOSTILE.encode()))
+    found, _read = scan.files([str(tmp_path)], [Needle("it", HOSTILE)], since=0)
+    assert found == [Find("it", f"{tmp_path}/leak.gz")]
+
+
 def test_what_zstd_has_packed_is_read_where_there_is_zstd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
