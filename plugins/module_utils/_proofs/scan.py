@@ -48,6 +48,7 @@ __all__ = [
     "container_of",
     "control",
     "files",
+    "grep_journal",
     "journal",
     "labels_in",
     "memory_elsewhere",
@@ -463,28 +464,32 @@ def journal(needles: Sequence[Needle], *, since: float) -> list[Find]:
     """
     mark = control()
     _log(f"attest: looking for secrets in the journal, {mark.value}")
-    limit.run(["journalctl", "--sync"], "the journal")
     with _pattern_file([*needles, mark]) as patterns:
-        handle = _handle(patterns)
-        with subprocess.Popen(
-            [*EVERY_JOURNAL, "--since", f"@{since:.0f}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as source:
-            try:
-                lines = limit.run(
-                    ["grep", "-aF", "-f", patterns],
-                    "the journal",
-                    stdin=source.stdout,
-                    pass_fds=(handle,),
-                    env=_GREP,
-                )
-            finally:
-                source.kill()
+        look = ["-aF", "-f", patterns]
+        lines = grep_journal(look, since=since, pass_fds=(_handle(patterns),))
     labels = labels_in(lines, [*needles, mark])
     if mark.label not in labels:
         raise PhoenixError("the search of the journal did not find its own control")
     return [Find(label, "the journal") for label in sorted(labels - {mark.label})]
+
+
+def grep_journal(look: Sequence[str], *, since: float, **options: Any) -> bytes:
+    """What grep prints, with these arguments, of all that the system's journals have to export.
+
+    :raises PhoenixError: where the time of the search is over.
+    """
+    limit.run(["journalctl", "--sync"], "the journal")
+    with subprocess.Popen(
+        [*EVERY_JOURNAL, "--since", f"@{since:.0f}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as source:
+        try:
+            return limit.run(
+                ["grep", *look], "the journal", stdin=source.stdout, env=_GREP, **options
+            )
+        finally:
+            source.kill()
 
 
 def _log(text: str) -> None:

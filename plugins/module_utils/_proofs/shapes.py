@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import socket
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,21 +81,7 @@ def in_files(roots: list[str], *, since: float) -> list[tuple[str, str]]:
 
 def in_journal(*, since: float) -> list[str]:
     """Texts in all fields of the system's journals."""
-    limit.run(["journalctl", "--sync"], "the journal")
-    with subprocess.Popen(
-        [*scan.EVERY_JOURNAL, "--since", f"@{since:.0f}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as source:
-        try:
-            lines = limit.run(
-                ["grep", "-aoE", "-e", stores.PATTERN],
-                "the journal",
-                stdin=source.stdout,
-                env=_ENVIRONMENT,
-            )
-        finally:
-            source.kill()
+    lines = scan.grep_journal(["-aoE", "-e", stores.PATTERN], since=since)
     return sorted(set(lines.decode("ascii", "replace").splitlines()))
 
 
